@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The architecture: the instructions that trap, CPUID and the current privilege level.
+
+use crate::detect::Trap;
+use hcall_abi as abi;
+
+/// What a trap does when the processor refuses its instruction: nothing here, since a
+/// unikernel reports the exception. The Linux module puts an exception-table entry in
+/// this place and compiles the same file.
+#[cfg(target_arch = "x86_64")]
+macro_rules! trap_fixup {
+    () => {
+        ""
+    };
+}
+
+cfg_if::cfg_if! {
+    if #[cfg(target_arch = "x86_64")] {
+        mod x86_64;
+        pub(crate) use x86_64::{cpuid, current_privilege_level, trap};
+        pub use x86_64::{port_out, vmcall, vmmcall};
+    } else {
+        compile_error!("hcall-guest has no hypercall instructions for this architecture; it supports x86_64");
+    }
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `hcall0` … `hcall4`: detect once, trap, decode.
+
+use crate::arch;
+use crate::detect::{DetectError, Host, Trap};
+use core::sync::atomic::{AtomicU8, Ordering};
+use hcall_abi::convention::Arguments;
+use hcall_abi::{decode_result, CallError, Errno, HypercallNumber};
+
+/// Why a call gave no payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// No call can be made on this machine; nothing was executed.
+    Unavailable(DetectError),
+    /// The call was made, and did not succeed.
+    Call(CallError),
+}
+
+impl Error {
+    /// The errno, if the host gave one.
+    pub const fn errno(self) -> Option<Errno> {
+        match self {
+            Self::Call(error) => error.errno(),
+            Self::Unavailable(_) => None,
+        }
+    }
+}
+
+impl core::fmt::Display for Error {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Unavailable(error) => error.fmt(formatter),
+            Self::Call(error) => error.fmt(formatter),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl From<DetectError> for Error {
+    fn from(error: DetectError) -> Self {
+        Self::Unavailable(error)
+    }
+}
+
+impl From<CallError> for Error {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
+
+/// The trap in use, once detection has succeeded. Every CPU that detects finds the same,
+/// so a relaxed store by each of them is enough.
+static TRAP: AtomicU8 = AtomicU8::new(UNDETECTED);
+
+const UNDETECTED: u8 = 0;
+const VMMCALL: u8 = 1;
+const VMCALL: u8 = 2;
+const PORT: u8 = 3;
+
+/// What the host says of itself, read from CPUID anew.
+///
+/// # Errors
+///
+/// [`DetectError`] says why no call can be made.
+///
+/// # Examples
+///
+/// ```
+/// // In a process outside such a VM, or at CPL 3 inside one, there is nothing to call.
+/// assert!(hcall_guest::host().is_err());
+/// ```
+pub fn host() -> Result<Host, DetectError> {
+    let host = Host::detect(arch::cpuid)?;
+    match arch::current_privilege_level() {
+        0 => Ok(host),
+        level => Err(DetectError::Privilege(level)),
+    }
+}
+
+#[inline]
+fn detected_trap() -> Result<Trap, DetectError> {
+    match TRAP.load(Ordering::Relaxed) {
+        VMMCALL => Ok(Trap::Vmmcall),
+        VMCALL => Ok(Trap::Vmcall),
+        PORT => Ok(Trap::Port),
+        _ => detect_trap(),
+    }
+}
+
+#[cold]
+fn detect_trap() -> Result<Trap, DetectError> {
+    let trap = host()?.trap;
+    let cached = match trap {
+        Trap::Vmmcall => VMMCALL,
+        Trap::Vmcall => VMCALL,
+        Trap::Port => PORT,
+    };
+    TRAP.store(cached, Ordering::Relaxed);
+    Ok(trap)
+}
+
+#[inline]
+fn call(number: HypercallNumber, arguments: Arguments) -> Result<u64, Error> {
+    let trap = detected_trap()?;
+    // SAFETY: the trap was detected on this machine; for the effect on memory see "Why a
+    // call is safe" in the crate's documentation.
+    let raw = unsafe { arch::trap(trap, number.get(), arguments) };
+    Ok(decode_result(raw)?)
+}
+
+macro_rules! define_hcall {
+    ($name:ident, $count:literal $(, $argument:ident)*; $($zero:literal),*) => {
+        #[doc = concat!("Makes the hypercall `number` with ", $count, ".")]
+        ///
+        /// Argument registers that the call does not use are zero. The answer is a
+        /// payload below 2^63.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Unavailable`] if nothing was executed, [`Error::Call`] if the host
+        /// answered with an errno, or is not an hcall host after all.
+        #[inline]
+        pub fn $name(number: HypercallNumber $(, $argument: u64)*) -> Result<u64, Error> {
+            call(number, [$($argument,)* $($zero),*])
+        }
+    };
+}
+
+define_hcall!(hcall0, "no argument"; 0, 0, 0, 0);
+define_hcall!(hcall1, "one argument (rbx)", rbx; 0, 0, 0);
+define_hcall!(hcall2, "two arguments (rbx, rcx)", rbx, rcx; 0, 0);
+define_hcall!(hcall3, "three arguments (rbx, rcx, rdx)", rbx, rcx, rdx; 0);
+define_hcall!(hcall4, "four arguments (rbx, rcx, rdx, rsi)", rbx, rcx, rdx, rsi;);

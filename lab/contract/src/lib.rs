@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The lab's test calls: registered by the suites that play the host, made by the suites
+//! and unikernels that play the guest.
+#![no_std]
+#![forbid(unsafe_code)]
+
+use hcall_abi::HypercallNumber;
+
+/// `MIX0()` … `MIX4(a, b, c, d)` → [`mix`] of the arguments that the host received.
+pub const MIX: [HypercallNumber; 5] = [
+    HypercallNumber::user(0x100),
+    HypercallNumber::user(0x101),
+    HypercallNumber::user(0x102),
+    HypercallNumber::user(0x103),
+    HypercallNumber::user(0x104),
+];
+
+/// `COUNT(transport)` → how many calls the host has received over the transport with this
+/// discriminant, this one included.
+pub const COUNT: HypercallNumber = HypercallNumber::user(0x110);
+
+/// `FAIL(errno)` → −errno.
+pub const FAIL: HypercallNumber = HypercallNumber::user(0x111);
+
+/// `FILL(byte, gpa, length)` → length; writes `byte` over the buffer.
+pub const FILL: HypercallNumber = HypercallNumber::user(0x112);
+
+/// `SUM(gpa, length)` → the sum of the buffer's bytes.
+pub const SUM: HypercallNumber = HypercallNumber::user(0x113);
+
+/// Never registered.
+pub const UNREGISTERED: HypercallNumber = HypercallNumber::user(0x1ff);
+
+/// The first example's call: prints its three parameters and returns 0.
+pub const PRINT: HypercallNumber = HypercallNumber::user(0x000);
+
+/// A 63-bit value that depends on the arity, and on every bit and the place of every argument.
+///
+/// # Examples
+///
+/// ```
+/// use hcall_lab_contract::mix;
+/// assert_ne!(mix(2, [1, 2, 0, 0]), mix(2, [2, 1, 0, 0]));
+/// assert_ne!(mix(2, [1, 2, 0, 0]), mix(3, [1, 2, 0, 0]));
+/// ```
+pub fn mix(arity: u64, arguments: [u64; 4]) -> u64 {
+    let mixed = arguments
+        .into_iter()
+        .fold(arity.wrapping_add(1), |sum, argument| {
+            (sum.rotate_left(17) ^ argument).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        });
+    (mixed ^ mixed >> 32) & (u64::MAX >> 1)
+}
