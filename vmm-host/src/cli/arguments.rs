@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What can be said on the command line.
+
+use crate::vmm::{MemorySize, TransportChoice};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use hcall_abi::Transport;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Boots unikernels and Linux, and answers their hypercalls.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+
+    /// Say more on standard error; repeat for still more
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(super) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Boot a guest: an ELF unikernel with a PVH note, a vmlinux, or a bzImage
+    Run(RunArguments),
+    /// Say what this machine's KVM can do, by doing it in a throw-away VM
+    Probe(ProbeArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArguments {
+    /// The guest's image
+    pub(super) kernel: PathBuf,
+
+    /// Initramfs for Linux
+    #[arg(long, value_name = "FILE")]
+    pub(super) initrd: Option<PathBuf>,
+
+    /// Command line for the guest
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        allow_hyphen_values = true
+    )]
+    pub(super) append: String,
+
+    /// Guest memory in MiB, or with M, G or T
+    #[arg(short, long, value_name = "SIZE", default_value_t = MemorySize::DEFAULT)]
+    pub(super) memory: MemorySize,
+
+    /// How hypercalls reach the VMM
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) transport: TransportArgument,
+
+    /// Print the VM's counters to standard error when it has ended
+    #[arg(long)]
+    pub(super) stats: bool,
+
+    /// The KVM device
+    #[arg(long, value_name = "PATH", default_value = "/dev/kvm")]
+    pub(super) kvm: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ProbeArguments {
+    /// The KVM device
+    #[arg(long, value_name = "PATH", default_value = "/dev/kvm")]
+    pub(super) kvm: PathBuf,
+
+    /// How long each transport is tried, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    deadline: u64,
+}
+
+impl ProbeArguments {
+    pub(super) fn deadline(&self) -> Duration {
+        Duration::from_millis(self.deadline)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum TransportArgument {
+    /// Those that work here, as `probe` finds them
+    #[default]
+    Auto,
+    /// VMMCALL or VMCALL only
+    Instruction,
+    /// Port I/O only
+    Port,
+}
+
+impl From<TransportArgument> for TransportChoice {
+    fn from(argument: TransportArgument) -> Self {
+        match argument {
+            TransportArgument::Auto => Self::Working,
+            TransportArgument::Instruction => Self::Only(Transport::Instruction),
+            TransportArgument::Port => Self::Only(Transport::Port),
+        }
+    }
+}

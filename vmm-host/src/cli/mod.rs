@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command line of `hcall-vmm`, also for a VMM that only adds handlers to it.
+//!
+//! ```no_run
+//! use hcall_vmm::HypercallNumber;
+//! use std::process::ExitCode;
+//!
+//! fn main() -> ExitCode {
+//!     hcall_vmm::cli::main(|hypercalls| {
+//!         hypercalls.register(HypercallNumber::user(0x01), |call| Ok(call.arg::<0>() + 1))
+//!     })
+//! }
+//! ```
+//!
+//! # Exit status
+//!
+//! | status | meaning |
+//! |---|---|
+//! | 0 to 255 | the guest's, from its `EXIT` |
+//! | 0 | the guest reset the machine or halted |
+//! | 2 | the command line is wrong |
+//! | [`STATUS_ABNORMAL`] | the guest panicked, shut down, or KVM ended it |
+//! | [`STATUS_VMM`] | there was no VM to run; the line on standard error says why |
+//! | 128 + *n* | signal *n* ended the VM |
+
+mod arguments;
+mod run;
+
+use crate::probe;
+use crate::table::{HypercallTable, TableError};
+use crate::vmm::VmError;
+use anyhow::Context;
+use arguments::{Arguments, Command, ProbeArguments};
+use clap::Parser;
+use std::io::Write;
+use std::process::ExitCode;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Exit status when there was no VM to run.
+pub const STATUS_VMM: u8 = 125;
+/// Exit status when the guest ended abnormally.
+pub const STATUS_ABNORMAL: u8 = 126;
+
+/// The whole command: reads the process's arguments, does what they say, and lets
+/// `register` add handlers to a VM before it runs.
+pub fn main(register: impl FnOnce(&HypercallTable) -> Result<(), TableError>) -> ExitCode {
+    let arguments = Arguments::parse();
+    // Refused only if the embedding program has set up tracing already, which then stays.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level(arguments.verbose))
+        .with_writer(std::io::stderr)
+        .try_init();
+    let done = match arguments.command {
+        Command::Run(run) => run::run(run, register),
+        Command::Probe(probe) => probe_command(&probe),
+    };
+    match done {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(STATUS_VMM)
+        }
+    }
+}
+
+fn level(verbose: u8) -> LevelFilter {
+    match verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    }
+}
+
+fn probe_command(arguments: &ProbeArguments) -> anyhow::Result<u8> {
+    let kvm = crate::vmm::open_kvm(&arguments.kvm)?;
+    let report = probe::probe(&kvm, arguments.deadline());
+    writeln!(std::io::stdout(), "{report}").context("cannot write the report")?;
+    match report.preferred() {
+        Some(_) => Ok(0),
+        None => Err(VmError::NoTransport(Box::new(report)).into()),
+    }
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the guest is told in CPUID: hcall's block beside KVM's, and nothing of KVM's own
+//! that would be a hypercall to us.
+
+use hcall_abi::cpuid::{
+    Advertisement, CpuidRegisters, BASE_STEP, FIRST_BASE, HYPERVISOR_BIT, HYPERVISOR_LEAF,
+    LAST_BASE,
+};
+use hcall_abi::Transport;
+use kvm_bindings::{kvm_cpuid_entry2, CpuId};
+
+/// The signature in KVM's own block (Documentation/virt/kvm/x86/cpuid.rst).
+const KVM_SIGNATURE: [u8; 12] = *b"KVMKVMKVM\0\0\0";
+
+/// Distance from the leaf with KVM's signature to the one with its features.
+const KVM_FEATURES_LEAF: u32 = 1;
+
+/// KVM's paravirtual features whose guest side makes hypercalls. Under interception those
+/// would reach the VMM instead of KVM: a guest that saw PV_SEND_IPI would lose IPIs.
+/// (Bits of `arch/x86/include/uapi/asm/kvm_para.h`.)
+const FEATURES_BY_HYPERCALL: u32 =
+    PV_UNHALT | PV_SEND_IPI | PV_SCHED_YIELD | HC_MAP_GPA_RANGE | MIGRATION_CONTROL;
+
+const PV_UNHALT: u32 = 1 << 7;
+const PV_SEND_IPI: u32 = 1 << 11;
+const PV_SCHED_YIELD: u32 = 1 << 13;
+const HC_MAP_GPA_RANGE: u32 = 1 << 16;
+const MIGRATION_CONTROL: u32 = 1 << 17;
+
+/// Why the guest cannot be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CpuidError {
+    /// Every base is taken by another hypervisor's block.
+    #[error("no free base for hcall's CPUID block between {FIRST_BASE:#x} and {LAST_BASE:#x}")]
+    NoFreeBase,
+    /// The CPUID table is full.
+    #[error("the guest's CPUID table has no room for hcall's block")]
+    Full,
+}
+
+/// Adds hcall's block to `cpuid` at the first free base, sets the hypervisor bit, and,
+/// when the instruction is offered, hides [the features](self) that need KVM's own
+/// hypercalls. Returns the base.
+///
+/// # Errors
+///
+/// [`CpuidError`] if there is no room; `cpuid` is unchanged then.
+pub fn advertise(cpuid: &mut CpuId, advertisement: &Advertisement) -> Result<u32, CpuidError> {
+    let base = free_base(cpuid).ok_or(CpuidError::NoFreeBase)?;
+    let leaves = advertisement.leaves(base);
+    let mut extended = cpuid.clone();
+    for (function, registers) in (base..).zip(leaves) {
+        extended
+            .push(entry(function, registers))
+            .map_err(|_| CpuidError::Full)?;
+    }
+    set_hypervisor_bit(&mut extended);
+    if advertisement.transports.contains(Transport::Instruction) {
+        mask_hypercall_features(&mut extended);
+    }
+    *cpuid = extended;
+    Ok(base)
+}
+
+fn entry(function: u32, registers: CpuidRegisters) -> kvm_cpuid_entry2 {
+    kvm_cpuid_entry2 {
+        function,
+        eax: registers.eax,
+        ebx: registers.ebx,
+        ecx: registers.ecx,
+        edx: registers.edx,
+        ..Default::default()
+    }
+}
+
+/// The first base in whose block no leaf stands.
+fn free_base(cpuid: &CpuId) -> Option<u32> {
+    (FIRST_BASE..=LAST_BASE)
+        .step_by(BASE_STEP as usize)
+        .find(|base| {
+            let block = *base..*base + BASE_STEP;
+            !cpuid
+                .as_slice()
+                .iter()
+                .any(|entry| block.contains(&entry.function))
+        })
+}
+
+fn set_hypervisor_bit(cpuid: &mut CpuId) {
+    for entry in cpuid.as_mut_slice() {
+        if entry.function == HYPERVISOR_LEAF {
+            entry.ecx |= HYPERVISOR_BIT;
+        }
+    }
+}
+
+fn mask_hypercall_features(cpuid: &mut CpuId) {
+    let kvm_bases: Vec<u32> = cpuid
+        .as_slice()
+        .iter()
+        .filter(|entry| signature(entry) == KVM_SIGNATURE)
+        .map(|entry| entry.function)
+        .collect();
+    for entry in cpuid.as_mut_slice() {
+        let is_features = kvm_bases
+            .iter()
+            .any(|base| entry.function == base + KVM_FEATURES_LEAF);
+        if is_features {
+            entry.eax &= !FEATURES_BY_HYPERCALL;
+        }
+    }
+}
+
+fn signature(entry: &kvm_cpuid_entry2) -> [u8; 12] {
+    CpuidRegisters {
+        eax: entry.eax,
+        ebx: entry.ebx,
+        ecx: entry.ecx,
+        edx: entry.edx,
+    }
+    .signature()
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Hypercalls of one VM, whole: interception, the table, dispatch and counting.
+
+use crate::core_calls::{self, CoreServices};
+use crate::cpuid::{self, CpuidError};
+use crate::decode::{self, DecodedCall};
+use crate::hypercall::{Cpl, Hypercall, HypercallResult, StopRequest, Vcpu};
+use crate::intercept::{self, InterceptError};
+use crate::memory::CopyGuestMemory;
+use crate::stats::{Counters, Outcome};
+use crate::table::{Callers, Entry, HypercallTable};
+use hcall_abi::cpuid::{Advertisement, Features, Limits};
+use hcall_abi::number::KVM_LAST;
+use hcall_abi::result::KVM_ENOSYS_RESULT;
+use hcall_abi::{encode_result, Errno, HypercallNumber, Transport, TransportSet, ABI_VERSION};
+use kvm_bindings::{CpuId, KVM_SYNC_X86_REGS};
+use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd, VmFd};
+use std::fmt;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::Arc;
+
+/// Longest (GPA, length) buffer of a core call, in bytes.
+pub const BUFFER_LIMIT: u32 = 64 * 1024;
+
+/// What the vCPU's thread does after a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Disposition {
+    /// Runs the vCPU again; the answer is in place.
+    Resume,
+    /// Ends the VM.
+    Stop(StopReason),
+}
+
+/// Why a handler ended the VM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// The guest called `EXIT`, or another handler asked for it.
+    Exit(u8),
+    /// The guest called `PANIC` with this message.
+    Panic(String),
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(code) => write!(formatter, "the guest exited with status {code}"),
+            Self::Panic(message) => write!(formatter, "the guest panicked: {message}"),
+        }
+    }
+}
+
+/// Hypercalls of one VM. Shared by its vCPU threads.
+///
+/// See the [crate's documentation](crate) for how the parts go together.
+pub struct HypercallHost {
+    table: HypercallTable,
+    counters: Arc<Counters>,
+    memory: Box<dyn CopyGuestMemory>,
+    offered: TransportSet,
+    features: Features,
+    callers: Callers,
+}
+
+impl HypercallHost {
+    /// Turns on what `offered` needs of KVM. Call it before any vCPU is created.
+    ///
+    /// `memory` is what handlers see as guest memory: usually a clone of the VMM's
+    /// `GuestMemoryMmap`.
+    ///
+    /// # Errors
+    ///
+    /// [`InterceptError`] if KVM cannot deliver one of `offered`.
+    pub fn new(
+        vm: &VmFd,
+        memory: impl CopyGuestMemory + 'static,
+        offered: TransportSet,
+    ) -> Result<Self, InterceptError> {
+        for transport in offered.iter() {
+            intercept::enable(vm, transport)?;
+        }
+        intercept::disable_text_rewriting(vm)?;
+        Ok(Self::without_kvm(memory, offered))
+    }
+
+    /// As [`new`](Self::new), with nothing asked of KVM: for calls that do not come from
+    /// it, as in tests and benchmarks of the dispatch itself.
+    pub fn without_kvm(memory: impl CopyGuestMemory + 'static, offered: TransportSet) -> Self {
+        Self {
+            table: HypercallTable::new(),
+            counters: Arc::default(),
+            memory: Box::new(memory),
+            offered,
+            features: Features::EMPTY,
+            callers: Callers::default(),
+        }
+    }
+
+    /// Sets who may call handlers that do not say so themselves; kernels only by default.
+    #[must_use]
+    pub fn with_callers(mut self, callers: Callers) -> Self {
+        self.callers = callers;
+        self
+    }
+
+    /// Registers the core calls PROBE … PANIC, and advertises them.
+    #[must_use]
+    pub fn with_core_calls(mut self, services: CoreServices) -> Self {
+        self.features = Features::CORE_CALLS;
+        core_calls::register(&self, services);
+        self
+    }
+
+    /// The handlers.
+    pub fn hypercalls(&self) -> &HypercallTable {
+        &self.table
+    }
+
+    /// The counters.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// What the guest is told in CPUID.
+    pub fn advertisement(&self) -> Advertisement {
+        Advertisement {
+            abi_version: ABI_VERSION,
+            features: self.features,
+            transports: self.offered,
+            preferred: self.offered.preferred(),
+            limits: Limits {
+                batch_entries: 0,
+                ring_entries: 0,
+                buffer_bytes: BUFFER_LIMIT,
+            },
+        }
+    }
+
+    /// Adds hcall's block to a vCPU's `cpuid`; returns its base. See [`cpuid::advertise`].
+    ///
+    /// # Errors
+    ///
+    /// [`CpuidError`] if there is no room.
+    pub fn advertise(&self, cpuid: &mut CpuId) -> Result<u32, CpuidError> {
+        cpuid::advertise(cpuid, &self.advertisement())
+    }
+
+    /// Has KVM share `vcpu`'s general registers at every exit, so that a call needs no
+    /// ioctl but KVM_RUN. Call it once for each vCPU.
+    pub fn prepare(&self, vcpu: &mut VcpuFd) {
+        vcpu.set_sync_valid_reg(SyncReg::Register);
+    }
+
+    /// The transport by which `exit` is a hypercall that this VM offers; `None` if the
+    /// exit is the VMM's own business.
+    #[inline]
+    pub fn recognise(&self, exit: &VcpuExit<'_>) -> Option<Transport> {
+        decode::recognise(exit).filter(|transport| self.offered.contains(*transport))
+    }
+
+    /// Answers the call that `vcpu` has just made over `transport`, as
+    /// [`recognise`](Self::recognise) said.
+    ///
+    /// A handler that panics gives the guest −EIO, is counted, and the VM goes on.
+    pub fn dispatch(&self, vcpu: &mut dyn Vcpu, vcpu_id: u32, transport: Transport) -> Disposition {
+        let Some(call) = decode::decode(vcpu.kvm_run(), transport) else {
+            return Disposition::Resume;
+        };
+        self.counters.count_call(transport);
+        let mut stop = None;
+        let answer = match u32::try_from(call.number) {
+            Err(_) => -i64::from(Errno::EINVAL.get()),
+            Ok(number) if number <= KVM_LAST => KVM_ENOSYS_RESULT,
+            Ok(number) => {
+                let result = match HypercallNumber::new(number) {
+                    Ok(number) => self.call(number, call, vcpu, vcpu_id, transport, &mut stop),
+                    Err(_) => self.fail(Outcome::Unknown, Errno::ENOSYS),
+                };
+                encode_result(result)
+            }
+        };
+        answer_vcpu(vcpu, transport, answer);
+        match stop {
+            None => Disposition::Resume,
+            Some(StopRequest::Exit(code)) => Disposition::Stop(StopReason::Exit(code)),
+            Some(StopRequest::Panic(message)) => Disposition::Stop(StopReason::Panic(message)),
+        }
+    }
+
+    fn call(
+        &self,
+        number: HypercallNumber,
+        decoded: DecodedCall,
+        vcpu: &mut dyn Vcpu,
+        vcpu_id: u32,
+        transport: Transport,
+        stop: &mut Option<StopRequest>,
+    ) -> HypercallResult {
+        let snapshot = self.table.snapshot();
+        let entry = snapshot.find(number);
+        let callers = entry
+            .and_then(|entry| entry.callers)
+            .unwrap_or(self.callers);
+        if callers == Callers::KernelOnly && decoded.cpl.is_some_and(|cpl| cpl > Cpl::KERNEL) {
+            return self.fail(Outcome::Refused, Errno::EPERM);
+        }
+        let Some(entry) = entry else {
+            return self.fail(Outcome::Unknown, Errno::ENOSYS);
+        };
+        let memory = self.memory.as_ref();
+        let mut call = Hypercall::new(number, decoded, transport, vcpu_id, vcpu, memory);
+        let result = self.run_handler(entry, &mut call);
+        *stop = call.into_stop_request();
+        result
+    }
+
+    fn run_handler(&self, entry: &Entry, call: &mut Hypercall<'_>) -> HypercallResult {
+        // A handler's own state after its panic is the handler's affair (a poisoned lock
+        // fails its next call); the call's state is discarded or holds plain values.
+        match catch_unwind(AssertUnwindSafe(|| (entry.handler)(call))) {
+            Ok(Err(errno)) => self.fail(Outcome::Failed, errno),
+            Ok(answer) => answer,
+            Err(_) => {
+                tracing::error!(number = %call.number(), "the handler of a hypercall panicked");
+                self.fail(Outcome::Panicked, Errno::EIO)
+            }
+        }
+    }
+
+    fn fail(&self, outcome: Outcome, errno: Errno) -> HypercallResult {
+        self.counters.count_outcome(outcome);
+        Err(errno)
+    }
+}
+
+/// Puts `answer` where KVM takes it from at the next KVM_RUN.
+fn answer_vcpu(vcpu: &mut dyn Vcpu, transport: Transport, answer: i64) {
+    let run = vcpu.kvm_run();
+    match transport {
+        // KVM stores the result to rax and skips the instruction, as long as rip has not
+        // been changed (`kvm_xen_hypercall_complete_userspace`).
+        Transport::Instruction => run.__bindgen_anon_1.xen.u.hcall.result = answer as u64,
+        // KVM skips the `out` itself; rax is shared back.
+        _ => {
+            run.s.regs.regs.rax = answer as u64;
+            run.kvm_dirty_regs |= u64::from(KVM_SYNC_X86_REGS);
+        }
+    }
+}
+
+impl fmt::Debug for HypercallHost {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("HypercallHost")
+            .field("table", &self.table)
+            .field("offered", &self.offered)
+            .field("callers", &self.callers)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a handler sees of a call, and what it may ask for.
+
+use crate::decode::{shared_registers, DecodedCall};
+use crate::memory::CopyGuestMemory;
+use hcall_abi::convention::{Arguments, ARGUMENT_COUNT};
+use hcall_abi::{Errno, Gpa, HypercallNumber, Transport};
+use kvm_bindings::{kvm_regs, kvm_run, KVM_SYNC_X86_REGS};
+use kvm_ioctls::VcpuFd;
+use std::fmt;
+
+/// What a handler answers: a payload below 2^63, or an errno.
+pub type HypercallResult = Result<u64, Errno>;
+
+/// A current privilege level, 0 (kernel) to 3 (process).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cpl(u8);
+
+impl Cpl {
+    /// CPL 0.
+    pub const KERNEL: Self = Self(0);
+
+    /// The level in the low two bits of a selector or of KVM's report.
+    pub const fn from_low_bits(bits: u32) -> Self {
+        Self((bits & 3) as u8)
+    }
+
+    /// The level.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+/// What the dispatcher needs of a vCPU. Implemented for [`VcpuFd`]; a test may implement
+/// it over a `kvm_run` of its own.
+pub trait Vcpu {
+    /// The memory shared with KVM.
+    fn kvm_run(&mut self) -> &mut kvm_run;
+
+    /// The privilege level, when the exit did not tell it.
+    ///
+    /// # Errors
+    ///
+    /// KVM's.
+    fn privilege_level(&self) -> Result<Cpl, kvm_ioctls::Error>;
+
+    /// Translates a guest-virtual address by the guest's current page tables; `None` if
+    /// it is not mapped.
+    ///
+    /// # Errors
+    ///
+    /// KVM's.
+    fn translate(&self, gva: u64) -> Result<Option<Gpa>, kvm_ioctls::Error>;
+}
+
+impl Vcpu for VcpuFd {
+    fn kvm_run(&mut self) -> &mut kvm_run {
+        self.get_kvm_run()
+    }
+
+    fn privilege_level(&self) -> Result<Cpl, kvm_ioctls::Error> {
+        Ok(Cpl::from_low_bits(self.get_sregs()?.ss.dpl.into()))
+    }
+
+    fn translate(&self, gva: u64) -> Result<Option<Gpa>, kvm_ioctls::Error> {
+        let translation = self.translate_gva(gva)?;
+        Ok((translation.valid != 0).then_some(Gpa::new(translation.physical_address)))
+    }
+}
+
+/// What a handler may ask of the VM besides its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StopRequest {
+    Exit(u8),
+    Panic(String),
+}
+
+/// One call, on the thread of the vCPU that made it.
+pub struct Hypercall<'call> {
+    number: HypercallNumber,
+    decoded: DecodedCall,
+    transport: Transport,
+    vcpu_id: u32,
+    vcpu: &'call mut dyn Vcpu,
+    memory: &'call dyn CopyGuestMemory,
+    stop: Option<StopRequest>,
+}
+
+impl<'call> Hypercall<'call> {
+    pub(crate) fn new(
+        number: HypercallNumber,
+        decoded: DecodedCall,
+        transport: Transport,
+        vcpu_id: u32,
+        vcpu: &'call mut dyn Vcpu,
+        memory: &'call dyn CopyGuestMemory,
+    ) -> Self {
+        Self {
+            number,
+            decoded,
+            transport,
+            vcpu_id,
+            vcpu,
+            memory,
+            stop: None,
+        }
+    }
+
+    /// The number that was called.
+    pub fn number(&self) -> HypercallNumber {
+        self.number
+    }
+
+    /// All arguments: rbx, rcx, rdx, rsi.
+    pub fn args(&self) -> Arguments {
+        self.decoded.arguments
+    }
+
+    /// Argument `INDEX`, 0 to 3; another index does not compile.
+    pub fn arg<const INDEX: usize>(&self) -> u64 {
+        const { assert!(INDEX < ARGUMENT_COUNT, "a call has four arguments") };
+        self.decoded.arguments[INDEX]
+    }
+
+    /// The transport by which the call came.
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// The identifier of the vCPU that made the call.
+    pub fn vcpu_id(&self) -> u32 {
+        self.vcpu_id
+    }
+
+    /// The caller's privilege level. Free for calls by the instruction; over the port it
+    /// is asked of KVM.
+    ///
+    /// # Errors
+    ///
+    /// EIO if KVM does not say.
+    pub fn cpl(&self) -> Result<Cpl, Errno> {
+        match self.decoded.cpl {
+            Some(cpl) => Ok(cpl),
+            None => self.vcpu.privilege_level().map_err(|_| Errno::EIO),
+        }
+    }
+
+    /// The vCPU's general registers at the call.
+    pub fn registers(&mut self) -> kvm_regs {
+        *shared_registers(self.vcpu.kvm_run())
+    }
+
+    /// Sets the vCPU's general registers. rax and rip are the call's: what is set there
+    /// is overwritten.
+    ///
+    /// The ABI promises guests that no register but rax changes; a handler that uses this
+    /// has a contract of its own.
+    pub fn set_registers(&mut self, registers: &kvm_regs) {
+        let run = self.vcpu.kvm_run();
+        let kept = *shared_registers(run);
+        run.s.regs.regs = kvm_regs {
+            rax: kept.rax,
+            rip: kept.rip,
+            ..*registers
+        };
+        run.kvm_dirty_regs |= u64::from(KVM_SYNC_X86_REGS);
+    }
+
+    /// The GPA that the guest's current page tables give for `gva`.
+    ///
+    /// # Errors
+    ///
+    /// EFAULT if it is not mapped, EIO if KVM does not say.
+    pub fn translate(&self, gva: u64) -> Result<Gpa, Errno> {
+        self.vcpu
+            .translate(gva)
+            .map_err(|_| Errno::EIO)?
+            .ok_or(Errno::EFAULT)
+    }
+
+    /// Guest memory.
+    pub fn memory(&self) -> &dyn CopyGuestMemory {
+        self.memory
+    }
+
+    /// Ends the VM with `code` once the handler has returned; the guest is not resumed.
+    pub fn request_exit(&mut self, code: u8) {
+        self.stop = Some(StopRequest::Exit(code));
+    }
+
+    /// Ends the VM as panicked with `message` once the handler has returned; the guest is
+    /// not resumed.
+    pub fn request_panic(&mut self, message: String) {
+        self.stop = Some(StopRequest::Panic(message));
+    }
+
+    pub(crate) fn into_stop_request(self) -> Option<StopRequest> {
+        self.stop
+    }
+}
+
+impl fmt::Debug for Hypercall<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Hypercall")
+            .field("number", &self.number)
+            .field("decoded", &self.decoded)
+            .field("transport", &self.transport)
+            .field("vcpu_id", &self.vcpu_id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Getting a vCPU's thread out of KVM_RUN: a signal with a handler that does nothing.
+
+use std::os::raw::{c_int, c_void};
+use std::sync::OnceLock;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use vmm_sys_util::errno;
+use vmm_sys_util::signal::{register_signal_handler, Killable, SIGRTMIN};
+
+/// How long to wait between two signals: one that arrives just before KVM_RUN is lost.
+const INTERVAL: Duration = Duration::from_millis(5);
+
+extern "C" fn ignore(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {}
+
+/// Makes [`until_finished`] possible in this process.
+///
+/// # Errors
+///
+/// That of `sigaction`.
+pub(crate) fn install() -> Result<(), errno::Error> {
+    static INSTALLED: OnceLock<Result<(), errno::Error>> = OnceLock::new();
+    *INSTALLED.get_or_init(|| register_signal_handler(SIGRTMIN(), ignore))
+}
+
+/// Interrupts the system calls of `thread` until it has finished; it must look for a
+/// reason to do so whenever KVM_RUN returns EINTR.
+pub(crate) fn until_finished<T>(thread: &JoinHandle<T>) {
+    while !thread.is_finished() {
+        // A thread that has just finished cannot be signalled, and need not be.
+        let _ = thread.kill(SIGRTMIN());
+        std::thread::sleep(INTERVAL);
+    }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Hypercalls on stock KVM.
+//!
+//! A guest executes VMMCALL or VMCALL; the handler that was registered for its number
+//! runs in this process, and its answer is the guest's result. The host kernel is
+//! unmodified, and so may be the guest's.
+//!
+//! # For a VMM of one's own
+//!
+//! The library needs a [`VmFd`](kvm_ioctls::VmFd), its vCPUs, and guest memory that
+//! implements `vm-memory`'s traits; nothing of the VMM in [`vmm`].
+//!
+//! ```no_run
+//! use hcall_vmm::{Disposition, HypercallHost, HypercallNumber, TransportSet, Transport};
+//! # use kvm_ioctls::{Kvm, VcpuExit};
+//! # use vm_memory::GuestMemoryMmap;
+//! # fn example(memory: GuestMemoryMmap) -> Result<(), Box<dyn std::error::Error>> {
+//! # let kvm = Kvm::new()?;
+//! # let vm = kvm.create_vm()?;
+//! // 1. assign a number
+//! const GREET: HypercallNumber = HypercallNumber::user(0x01);
+//!
+//! // Turn the interception on, before any vCPU exists.
+//! let offered = TransportSet::EMPTY.with(Transport::Instruction);
+//! let host = HypercallHost::new(&vm, memory, offered)?;
+//!
+//! // 2. implement   3. register
+//! host.hypercalls().register(GREET, |call| {
+//!     let [a, b, ..] = call.args();
+//!     Ok(a + b)
+//! })?;
+//!
+//! // Each vCPU: advertise in its CPUID, and share its registers.
+//! let mut vcpu = vm.create_vcpu(0)?;
+//! let mut cpuid = kvm.get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES)?;
+//! host.advertise(&mut cpuid)?;
+//! vcpu.set_cpuid2(&cpuid)?;
+//! host.prepare(&mut vcpu);
+//!
+//! loop {
+//!     let exit = vcpu.run()?;
+//!     match host.recognise(&exit) {
+//!         Some(transport) => match host.dispatch(&mut vcpu, 0, transport) {
+//!             Disposition::Resume => {}
+//!             Disposition::Stop(reason) => break println!("{reason}"),
+//!         },
+//!         None => match exit {
+//!             VcpuExit::Hlt => break,
+//!             other => println!("the VMM's own business: {other:?}"),
+//!         },
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Which transports work on a host is found by [`probe`], which runs a few instructions
+//! in a throw-away VM and believes what it saw.
+//!
+//! # Modules
+//!
+//! | module | is for |
+//! |---|---|
+//! | [`table`] | handlers by number |
+//! | [`hypercall`](mod@hypercall) | what a handler sees of a call |
+//! | [`memory`] | bounds-checked guest memory |
+//! | [`host`] | the whole of it for one VM: interception, dispatch, counting |
+//! | [`intercept`] | what is asked of KVM |
+//! | [`decode`] | from a KVM exit to a call |
+//! | [`cpuid`] | what the guest is told |
+//! | [`core_calls`] | PROBE … PANIC |
+//! | [`probe`] | what works on this machine |
+//! | [`vmm`] | a VMM that boots unikernels and Linux (feature `vmm`) |
+//! | [`cli`] | its command line (feature `cli`) |
+
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod core_calls;
+pub mod cpuid;
+pub mod decode;
+pub mod host;
+pub mod hypercall;
+pub mod intercept;
+mod kick;
+pub mod memory;
+pub mod probe;
+mod protected_mode;
+pub mod stats;
+pub mod table;
+#[cfg(feature = "vmm")]
+pub mod vmm;
+
+pub use hcall_abi::{Errno, Gpa, HypercallNumber, Transport, TransportSet};
+pub use host::{Disposition, HypercallHost, StopReason};
+pub use hypercall::{Cpl, Hypercall, HypercallResult};
+pub use table::{Callers, HypercallTable, TableError};

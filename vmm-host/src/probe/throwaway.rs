@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The throw-away VM: two calls and a HLT, in 32-bit protected mode, under a deadline.
+
+use crate::host::{Disposition, HypercallHost};
+use crate::intercept::InterceptError;
+use crate::{kick, protected_mode};
+use hcall_abi::convention::{Arguments, TrapInstruction};
+use hcall_abi::transport::PORT;
+use hcall_abi::{Gpa, HypercallNumber, Transport, TransportSet};
+use kvm_bindings::{kvm_regs, kvm_userspace_memory_region};
+use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{mpsc, Arc};
+use std::thread;
+use std::time::{Duration, Instant};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+/// Where the guest's only page lies.
+const CODE: Gpa = Gpa::new(0x1000);
+const PAGE_SIZE: usize = 4096;
+/// Where KVM may keep its own pages on Intel processors; no memory of ours is there.
+const TSS_ADDRESS: usize = 0xfffb_d000;
+
+const NUMBER: HypercallNumber = HypercallNumber::user(0x7fff);
+const ARGUMENTS: Arguments = [0x1111_2222, 0x3333_4444, 0x5555_6666, 0x7777_8888];
+const ANSWER: u64 = 0x1234_5678;
+
+const HLT: u8 = 0xf4;
+const OUT_IMM8_EAX: u8 = 0xe7;
+
+/// Why a transport cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Intercept(#[from] InterceptError),
+    #[error("KVM: {0}")]
+    Kvm(#[from] kvm_ioctls::Error),
+    #[error("memory for the probe VM: {0}")]
+    Memory(#[from] vm_memory::mmap::FromRangesError),
+    #[error("cannot install a signal handler: {0}")]
+    Signal(kvm_ioctls::Error),
+    #[error("unknown processor vendor: neither VMMCALL nor VMCALL is known to be right")]
+    UnknownVendor,
+    #[error("the call never left the guest; the probe VM was stopped after {0:?}")]
+    Deadline(Duration),
+    #[error("the call faulted in the guest (its instruction raised #UD or #GP)")]
+    Faulted,
+    #[error("the call was answered inside the kernel and did not reach this process")]
+    NotDelivered,
+    #[error("the call arrived with other registers than the guest set, or its answer did not")]
+    Garbled,
+    #[error("the guest stopped with an exit that was not expected: {0}")]
+    UnexpectedExit(String),
+    #[error("cannot start a thread for the probe VM: {0}")]
+    Thread(std::io::Error),
+    #[error("the thread of the probe VM panicked")]
+    ThreadPanicked,
+}
+
+/// Makes two calls over `transport`; returns how long the second took.
+pub(super) fn try_transport(
+    kvm: &Kvm,
+    transport: Transport,
+    instruction: Option<TrapInstruction>,
+    deadline: Duration,
+) -> Result<Duration, Failure> {
+    kick::install().map_err(Failure::Signal)?;
+    let trap = match transport {
+        Transport::Port => vec![OUT_IMM8_EAX, PORT],
+        _ => instruction.ok_or(Failure::UnknownVendor)?.bytes().to_vec(),
+    };
+    let vm = kvm.create_vm()?;
+    let guest = Guest::new(&vm, transport, &trap)?;
+    run_under_deadline(guest, deadline)
+}
+
+struct Guest {
+    vcpu: VcpuFd,
+    host: HypercallHost,
+    intact: Arc<AtomicBool>,
+}
+
+impl Guest {
+    fn new(vm: &VmFd, transport: Transport, trap: &[u8]) -> Result<Self, Failure> {
+        let memory = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(CODE.get()), PAGE_SIZE)])?;
+        map(vm, &memory)?;
+        // Two calls, then HLT; the number is loaded anew, since the answer stands in eax.
+        let load_number = [&[0xb8][..], &NUMBER.get().to_le_bytes()].concat();
+        let code = [&load_number, trap, &load_number, trap, &[HLT]].concat();
+        memory
+            .write_slice(&code, GuestAddress(CODE.get()))
+            .map_err(|_| Failure::Garbled)?;
+
+        vm.set_tss_address(TSS_ADDRESS)?;
+        let offered = TransportSet::EMPTY.with(transport);
+        let host = HypercallHost::new(vm, memory, offered)?;
+        let intact = Arc::new(AtomicBool::new(true));
+        let seen = Arc::clone(&intact);
+        host.hypercalls()
+            .register(NUMBER, move |call| {
+                if call.args() != ARGUMENTS {
+                    seen.store(false, Ordering::Relaxed);
+                }
+                Ok(ANSWER)
+            })
+            .expect("the table is new and empty");
+
+        let mut vcpu = vm.create_vcpu(0)?;
+        start_at(&vcpu, CODE)?;
+        host.prepare(&mut vcpu);
+        Ok(Self { vcpu, host, intact })
+    }
+
+    /// Runs until HLT; returns the time between the two calls.
+    fn run(&mut self, stop: &AtomicBool, deadline: Duration) -> Result<Duration, Failure> {
+        let mut calls = Vec::with_capacity(2);
+        loop {
+            let exit = match self.vcpu.run() {
+                Ok(exit) => exit,
+                Err(_) if stop.load(Ordering::Relaxed) => return Err(Failure::Deadline(deadline)),
+                Err(error) if is_interruption(error) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            match self.host.recognise(&exit) {
+                Some(transport) => {
+                    calls.push(Instant::now());
+                    match self.host.dispatch(&mut self.vcpu, 0, transport) {
+                        Disposition::Resume => {}
+                        Disposition::Stop(reason) => {
+                            return Err(Failure::UnexpectedExit(reason.to_string()))
+                        }
+                    }
+                }
+                None => match exit {
+                    VcpuExit::Hlt => break,
+                    VcpuExit::Shutdown => return Err(Failure::Faulted),
+                    other => return Err(Failure::UnexpectedExit(format!("{other:?}"))),
+                },
+            }
+        }
+        self.verdict(&calls)
+    }
+
+    fn verdict(&self, calls: &[Instant]) -> Result<Duration, Failure> {
+        let registers = self.vcpu.get_regs()?;
+        let kept = [registers.rbx, registers.rcx, registers.rdx, registers.rsi] == ARGUMENTS;
+        match *calls {
+            [first, second]
+                if kept && registers.rax == ANSWER && self.intact.load(Ordering::Relaxed) =>
+            {
+                Ok(second - first)
+            }
+            [] => Err(Failure::NotDelivered),
+            _ => Err(Failure::Garbled),
+        }
+    }
+}
+
+fn is_interruption(error: kvm_ioctls::Error) -> bool {
+    std::io::Error::from(error).kind() == std::io::ErrorKind::Interrupted
+}
+
+fn map(vm: &VmFd, memory: &GuestMemoryMmap) -> Result<(), Failure> {
+    use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
+    for region in memory.iter() {
+        let slot = kvm_userspace_memory_region {
+            slot: 0,
+            flags: 0,
+            guest_phys_addr: region.start_addr().0,
+            memory_size: region.len(),
+            userspace_addr: region.as_ptr() as u64,
+        };
+        // SAFETY: the mapping lives in the `HypercallHost` of the same `Guest` as the
+        // vCPU, and nothing else is mapped in this VM.
+        unsafe { vm.set_user_memory_region(slot)? };
+    }
+    Ok(())
+}
+
+fn start_at(vcpu: &VcpuFd, entry: Gpa) -> Result<(), Failure> {
+    let mut sregs = vcpu.get_sregs()?;
+    protected_mode::enter(&mut sregs);
+    vcpu.set_sregs(&sregs)?;
+    let [rbx, rcx, rdx, rsi] = ARGUMENTS;
+    vcpu.set_regs(&kvm_regs {
+        rip: entry.get(),
+        rflags: 2,
+        rbx,
+        rcx,
+        rdx,
+        rsi,
+        ..Default::default()
+    })?;
+    Ok(())
+}
+
+/// Runs `guest` on a thread of its own, and gets it out of KVM after `deadline`.
+fn run_under_deadline(mut guest: Guest, deadline: Duration) -> Result<Duration, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (report, outcome) = mpsc::channel();
+    let stopped = Arc::clone(&stop);
+    let run = move || {
+        // The receiver is gone only after a time-out, when nobody asks any more.
+        let _ = report.send(guest.run(&stopped, deadline));
+    };
+    let thread = thread::Builder::new()
+        .name("probe-vcpu".into())
+        .spawn(run)
+        .map_err(Failure::Thread)?;
+    let result = outcome.recv_timeout(deadline);
+    stop.store(true, Ordering::Relaxed);
+    kick::until_finished(&thread);
+    thread.join().map_err(|_| Failure::ThreadPanicked)?;
+    result.unwrap_or(Err(Failure::Deadline(deadline)))
+}

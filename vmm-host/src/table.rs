@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Handlers by number.
+//!
+//! Every vCPU looks numbers up while others register and remove: a look-up reads one
+//! immutable snapshot and never waits; a change builds the next snapshot and publishes
+//! it. A call that has begun is finished by the handler it found.
+
+use crate::hypercall::{Hypercall, HypercallResult};
+use arc_swap::ArcSwap;
+use hcall_abi::number::{CORE_FIRST, USER_LAST};
+use hcall_abi::HypercallNumber;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What answers a number: any function of the call, with state of its own if it likes.
+///
+/// It runs on the thread of the vCPU that called, perhaps on several at once.
+pub trait Handler: Fn(&mut Hypercall<'_>) -> HypercallResult + Send + Sync + 'static {}
+
+impl<F> Handler for F where F: Fn(&mut Hypercall<'_>) -> HypercallResult + Send + Sync + 'static {}
+
+/// Who may make a call, by the privilege level of the vCPU that traps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Callers {
+    /// CPL 0 only; others are answered −EPERM. The default: otherwise any process of the
+    /// guest could go around its kernel.
+    #[default]
+    KernelOnly,
+    /// Every privilege level.
+    AnyPrivilegeLevel,
+}
+
+/// Why a registration or removal was refused. The table is unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TableError {
+    /// The number has a handler already.
+    #[error("hypercall {0} has a handler already; remove it first")]
+    Duplicate(HypercallNumber),
+    /// The number has no handler.
+    #[error("hypercall {0} has no handler")]
+    NotRegistered(HypercallNumber),
+}
+
+/// A handler and who may call it.
+pub(crate) struct Entry {
+    pub(crate) handler: Box<dyn Handler>,
+    /// `None`: whoever the VM's policy lets.
+    pub(crate) callers: Option<Callers>,
+}
+
+/// Numbers per page of the direct range.
+const PAGE_NUMBERS: usize = 256;
+/// Pages of the direct range: the core and user numbers of hcall.
+const PAGES: usize = (USER_LAST - CORE_FIRST + 1) as usize / PAGE_NUMBERS;
+
+type Page = [Option<Arc<Entry>>; PAGE_NUMBERS];
+
+/// One immutable state of the table. hcall's own ranges are found by two indexations,
+/// however many handlers there are; foreign numbers by a search.
+#[derive(Clone)]
+pub(crate) struct Snapshot {
+    direct: [Option<Arc<Page>>; PAGES],
+    foreign: BTreeMap<u32, Arc<Entry>>,
+}
+
+impl Snapshot {
+    const EMPTY: Self = Self {
+        direct: [const { None }; PAGES],
+        foreign: BTreeMap::new(),
+    };
+
+    /// Page and place in it of a number of hcall's own ranges.
+    fn place(number: HypercallNumber) -> Option<(usize, usize)> {
+        let offset = number.get().checked_sub(CORE_FIRST)? as usize;
+        (offset < PAGES * PAGE_NUMBERS).then_some((offset / PAGE_NUMBERS, offset % PAGE_NUMBERS))
+    }
+
+    pub(crate) fn find(&self, number: HypercallNumber) -> Option<&Entry> {
+        match Self::place(number) {
+            Some((page, place)) => self.direct[page].as_ref()?[place].as_deref(),
+            None => self.foreign.get(&number.get()).map(Arc::as_ref),
+        }
+    }
+
+    fn put(&mut self, number: HypercallNumber, entry: Option<Arc<Entry>>) {
+        match Self::place(number) {
+            Some((page, place)) => {
+                let page = self.direct[page]
+                    .get_or_insert_with(|| Arc::new([const { None }; PAGE_NUMBERS]));
+                Arc::make_mut(page)[place] = entry;
+            }
+            None => {
+                match entry {
+                    Some(entry) => self.foreign.insert(number.get(), entry),
+                    None => self.foreign.remove(&number.get()),
+                };
+            }
+        }
+    }
+}
+
+/// The handlers of a VM, by number.
+///
+/// # Examples
+///
+/// ```
+/// use hcall_vmm::{HypercallNumber, HypercallTable, TableError};
+///
+/// const GREET: HypercallNumber = HypercallNumber::user(0x01);
+///
+/// let table = HypercallTable::new();
+/// table.register(GREET, |call| Ok(call.args()[0] + 1))?;
+/// assert_eq!(table.register(GREET, |_| Ok(0)), Err(TableError::Duplicate(GREET)));
+/// assert!(table.contains(GREET));
+/// table.remove(GREET)?;
+/// # Ok::<(), TableError>(())
+/// ```
+pub struct HypercallTable {
+    current: ArcSwap<Snapshot>,
+    /// Held by whoever builds the next snapshot; look-ups never take it.
+    change: Mutex<()>,
+}
+
+impl HypercallTable {
+    /// An empty table.
+    pub fn new() -> Self {
+        Self {
+            current: ArcSwap::from_pointee(Snapshot::EMPTY),
+            change: Mutex::new(()),
+        }
+    }
+
+    /// Registers `handler` for `number`, callable by whom the VM's policy lets.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Duplicate`] if the number has a handler.
+    pub fn register(
+        &self,
+        number: HypercallNumber,
+        handler: impl Handler,
+    ) -> Result<(), TableError> {
+        self.insert(number, None, Box::new(handler))
+    }
+
+    /// Registers `handler` for `number` and says who may call it, whatever the VM's policy.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Duplicate`] if the number has a handler.
+    pub fn register_for(
+        &self,
+        callers: Callers,
+        number: HypercallNumber,
+        handler: impl Handler,
+    ) -> Result<(), TableError> {
+        self.insert(number, Some(callers), Box::new(handler))
+    }
+
+    fn insert(
+        &self,
+        number: HypercallNumber,
+        callers: Option<Callers>,
+        handler: Box<dyn Handler>,
+    ) -> Result<(), TableError> {
+        self.change(|snapshot| {
+            if snapshot.find(number).is_some() {
+                return Err(TableError::Duplicate(number));
+            }
+            snapshot.put(number, Some(Arc::new(Entry { handler, callers })));
+            Ok(())
+        })
+    }
+
+    /// Puts `handler` in the place of the one that `number` has, so that no call in
+    /// between finds none.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::NotRegistered`] if it has none.
+    pub fn replace(
+        &self,
+        number: HypercallNumber,
+        handler: impl Handler,
+    ) -> Result<(), TableError> {
+        self.change(|snapshot| {
+            let old = snapshot
+                .find(number)
+                .ok_or(TableError::NotRegistered(number))?;
+            let entry = Entry {
+                handler: Box::new(handler),
+                callers: old.callers,
+            };
+            snapshot.put(number, Some(Arc::new(entry)));
+            Ok(())
+        })
+    }
+
+    /// Removes the handler of `number`; a call that has begun is still answered by it.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::NotRegistered`] if it has none.
+    pub fn remove(&self, number: HypercallNumber) -> Result<(), TableError> {
+        self.change(|snapshot| {
+            snapshot
+                .find(number)
+                .ok_or(TableError::NotRegistered(number))?;
+            snapshot.put(number, None);
+            Ok(())
+        })
+    }
+
+    /// Whether `number` has a handler.
+    pub fn contains(&self, number: HypercallNumber) -> bool {
+        self.current.load().find(number).is_some()
+    }
+
+    pub(crate) fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.current.load()
+    }
+
+    fn change(
+        &self,
+        edit: impl FnOnce(&mut Snapshot) -> Result<(), TableError>,
+    ) -> Result<(), TableError> {
+        // The lock guards no data, so a panic of another holder leaves nothing broken.
+        let _changing = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = Snapshot::clone(&self.current.load());
+        edit(&mut next)?;
+        self.current.store(Arc::new(next));
+        Ok(())
+    }
+}
+
+impl Default for HypercallTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for HypercallTable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let snapshot = self.current.load();
+        let direct = snapshot
+            .direct
+            .iter()
+            .flatten()
+            .flat_map(|page| page.iter().flatten());
+        formatter
+            .debug_struct("HypercallTable")
+            .field("handlers", &(direct.count() + snapshot.foreign.len()))
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a VM is to be.
+
+use hcall_abi::{Transport, TransportSet};
+use std::fmt;
+use std::io::Write;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Everything that [`Vm::new`](super::Vm::new) needs.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct VmConfig {
+    /// The KVM device.
+    pub kvm: PathBuf,
+    /// ELF with a PVH note, or bzImage.
+    pub kernel: PathBuf,
+    /// Initramfs for Linux.
+    pub initrd: Option<PathBuf>,
+    /// Command line for the guest.
+    pub command_line: String,
+    /// Guest memory.
+    pub memory: MemorySize,
+    /// Which transports the guest is offered.
+    pub transport: TransportChoice,
+    /// Where the serial port and `CONSOLE_WRITE` go.
+    pub console: Console,
+}
+
+impl VmConfig {
+    /// A VM with `kernel` and otherwise defaults: /dev/kvm, no initramfs, an empty command
+    /// line, 256 MiB, the transports that work here, the console on standard output.
+    pub fn new(kernel: impl Into<PathBuf>) -> Self {
+        Self {
+            kvm: "/dev/kvm".into(),
+            kernel: kernel.into(),
+            initrd: None,
+            command_line: String::new(),
+            memory: MemorySize::DEFAULT,
+            transport: TransportChoice::Working,
+            console: Console::new(std::io::stdout()),
+        }
+    }
+}
+
+/// Which transports the guest is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransportChoice {
+    /// Those that [`probe`](crate::probe::probe) sees working on this machine.
+    Working,
+    /// This one only. If it does not work here, there is no VM.
+    Only(Transport),
+    /// These, unprobed.
+    Unprobed(TransportSet),
+}
+
+/// A size of guest memory in bytes: whole MiB, from [`MemorySize::MIN`] to
+/// [`MemorySize::MAX`].
+///
+/// # Examples
+///
+/// ```
+/// use hcall_vmm::vmm::MemorySize;
+/// assert_eq!("1G".parse::<MemorySize>().unwrap().bytes(), 1 << 30);
+/// assert!("0".parse::<MemorySize>().is_err());
+/// assert!("1P".parse::<MemorySize>().is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MemorySize(u64);
+
+const MIB: u64 = 1 << 20;
+
+impl MemorySize {
+    /// What a VM has if nothing is said: 256 MiB.
+    pub const DEFAULT: Self = Self(256 * MIB);
+    /// The least: 2 MiB, of which the first holds the boot structures.
+    pub const MIN: Self = Self(2 * MIB);
+    /// The most: 1 TiB.
+    pub const MAX: Self = Self(MIB << 20);
+
+    /// The size of `mebibytes` MiB.
+    ///
+    /// # Errors
+    ///
+    /// [`MemorySizeError`] if it is out of range.
+    pub fn from_mebibytes(mebibytes: u64) -> Result<Self, MemorySizeError> {
+        let size = mebibytes.checked_mul(MIB).map(Self);
+        match size {
+            Some(size) if (Self::MIN..=Self::MAX).contains(&size) => Ok(size),
+            _ => Err(MemorySizeError::OutOfRange),
+        }
+    }
+
+    /// The size in bytes.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+/// Why a size of memory is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MemorySizeError {
+    /// Not a number with an optional unit.
+    #[error("not a size: give a number of MiB, or a number with M, G or T, such as 512M")]
+    Syntax,
+    /// Below [`MemorySize::MIN`] or above [`MemorySize::MAX`].
+    #[error("out of range: guest memory is from 2M to 1T")]
+    OutOfRange,
+}
+
+impl FromStr for MemorySize {
+    type Err = MemorySizeError;
+
+    fn from_str(text: &str) -> Result<Self, MemorySizeError> {
+        let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+        let mebibytes_per_unit = match &text[digits.len()..].to_ascii_uppercase()[..] {
+            "" | "M" => 1,
+            "G" => 1 << 10,
+            "T" => 1 << 20,
+            "P" => 1 << 30,
+            _ => return Err(MemorySizeError::Syntax),
+        };
+        let count: u64 = digits.parse().map_err(|_| MemorySizeError::Syntax)?;
+        let mebibytes = count
+            .checked_mul(mebibytes_per_unit)
+            .ok_or(MemorySizeError::OutOfRange)?;
+        Self::from_mebibytes(mebibytes)
+    }
+}
+
+impl fmt::Display for MemorySize {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}M", self.0 / MIB)
+    }
+}
+
+/// A sink shared by everything of a VM that prints.
+#[derive(Clone)]
+pub struct Console(Arc<Mutex<dyn Write + Send>>);
+
+impl Console {
+    /// A console that goes to `sink`.
+    pub fn new(sink: impl Write + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(sink)))
+    }
+}
+
+impl Write for Console {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut sink = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sink.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let mut sink = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sink.flush()
+    }
+}
+
+impl fmt::Debug for Console {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Console").finish_non_exhaustive()
+    }
+}

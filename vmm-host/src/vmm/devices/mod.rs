@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the guest finds at its I/O ports: a UART, a CMOS that says nothing, and the reset
+//! line of the keyboard controller. Interrupt controllers and timer are KVM's.
+
+mod cmos;
+mod serial;
+
+pub(super) use serial::{Serial, SERIAL_IRQ};
+
+use cmos::Cmos;
+
+/// What an unclaimed port reads as: a bus that nobody drives.
+const FLOATING: u8 = 0xff;
+
+const SERIAL_FIRST: u16 = 0x3f8;
+const SERIAL_LAST: u16 = 0x3ff;
+const CMOS_FIRST: u16 = 0x70;
+const CMOS_LAST: u16 = 0x71;
+const KEYBOARD_CONTROLLER: u16 = 0x64;
+/// The keyboard controller's command that pulses the processor's reset line.
+const PULSE_RESET: u8 = 0xfe;
+/// Status of a keyboard controller that is ready for a command.
+const CONTROLLER_READY: u8 = 0;
+
+/// What a write to a port asks of the VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PortWrite {
+    Done,
+    Reset,
+}
+
+/// The devices of a VM, shared by its vCPUs.
+#[derive(Debug)]
+pub(super) struct Ports {
+    serial: Serial,
+    cmos: Cmos,
+}
+
+impl Ports {
+    pub(super) fn new(serial: Serial) -> Self {
+        Self {
+            serial,
+            cmos: Cmos::default(),
+        }
+    }
+
+    pub(super) fn write(&self, port: u16, data: &[u8]) -> PortWrite {
+        match (port, data) {
+            (SERIAL_FIRST..=SERIAL_LAST, [byte]) => {
+                self.serial.write((port - SERIAL_FIRST) as u8, *byte);
+            }
+            (CMOS_FIRST..=CMOS_LAST, [byte]) => self.cmos.write(port - CMOS_FIRST, *byte),
+            (KEYBOARD_CONTROLLER, [PULSE_RESET]) => return PortWrite::Reset,
+            _ => {}
+        }
+        PortWrite::Done
+    }
+
+    pub(super) fn read(&self, port: u16, data: &mut [u8]) {
+        data.fill(FLOATING);
+        if let [byte] = data {
+            *byte = match port {
+                SERIAL_FIRST..=SERIAL_LAST => self.serial.read((port - SERIAL_FIRST) as u8),
+                CMOS_FIRST..=CMOS_LAST => self.cmos.read(port - CMOS_FIRST),
+                KEYBOARD_CONTROLLER => CONTROLLER_READY,
+                _ => FLOATING,
+            };
+        }
+    }
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Building a VM from its configuration, and running it.
+
+use super::config::{TransportChoice, VmConfig};
+use super::devices::{Ports, Serial, SERIAL_IRQ};
+use super::error::{kvm, system, VmError};
+use super::loader::{self, Guest};
+use super::memory;
+use super::vcpu::{End, Vcpu};
+use crate::core_calls::CoreServices;
+use crate::host::HypercallHost;
+use crate::kick;
+use crate::probe::{probe, Verdict};
+use crate::stats::Counters;
+use crate::table::HypercallTable;
+use hcall_abi::{Transport, TransportSet};
+use kvm_bindings::{kvm_pit_config, KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY};
+use kvm_ioctls::{Cap, Kvm, VmFd};
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{mpsc, Arc};
+use std::thread;
+use std::time::Duration;
+use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
+
+/// Where KVM may keep three pages of its own on Intel processors (KVM_SET_TSS_ADDR), and
+/// one before them (KVM_SET_IDENTITY_MAP_ADDR): in the hole under 4 GiB.
+const TSS_ADDRESS: usize = 0xfffb_d000;
+const IDENTITY_MAP_ADDRESS: u64 = 0xfffb_c000;
+
+/// The vCPU that starts.
+const BOOT_VCPU: u64 = 0;
+
+/// How long the probe may try each transport.
+const PROBE_DEADLINE: Duration = Duration::from_millis(250);
+
+/// A virtual machine, built and not yet running.
+#[derive(Debug)]
+pub struct Vm {
+    vcpu: Vcpu,
+    host: Arc<HypercallHost>,
+    serial: Serial,
+    stop: Arc<AtomicBool>,
+    /// Kept for the interrupt controllers and memory slots, which live as long as it.
+    _vm: VmFd,
+}
+
+impl Vm {
+    /// Builds the VM that `config` describes, with the core calls registered.
+    ///
+    /// # Errors
+    ///
+    /// [`VmError`]; its text says what to do.
+    pub fn new(config: VmConfig) -> Result<Self, VmError> {
+        let kvm_device = open_kvm(&config.kvm)?;
+        let offered = offered_transports(&kvm_device, config.transport)?;
+        let vm = kvm_device.create_vm().map_err(kvm("create a VM"))?;
+        let guest_memory = memory::map(config.memory)?;
+        // SAFETY: the `HypercallHost` keeps a clone of the mapping, and the vCPU keeps
+        // the host.
+        unsafe { memory::register(&vm, &guest_memory)? };
+
+        let serial = create_platform(&vm, &config)?;
+        let guest = Guest {
+            kernel: &config.kernel,
+            initrd: config.initrd.as_deref(),
+            command_line: &config.command_line,
+        };
+        let entry = loader::load(&guest_memory, guest)?;
+
+        let host = HypercallHost::new(&vm, guest_memory, offered)?;
+        let vcpu = vm.create_vcpu(BOOT_VCPU).map_err(kvm("create a vCPU"))?;
+        let host = Arc::new(host.with_core_calls(CoreServices {
+            console: Box::new(config.console),
+            tsc_khz: vcpu.get_tsc_khz().ok(),
+            memory_bytes: config.memory.bytes(),
+            vcpu_count: 1,
+        }));
+        let cpuid = kvm_device
+            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+            .map_err(kvm("say which CPUID it supports"))?;
+        let ports = Arc::new(Ports::new(serial.clone()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let vcpu = Vcpu::new(vcpu, cpuid, Arc::clone(&host), ports, Arc::clone(&stop))?;
+        vcpu.start_at(entry)?;
+        Ok(Self {
+            vcpu,
+            host,
+            serial,
+            stop,
+            _vm: vm,
+        })
+    }
+
+    /// The handlers, the core calls among them.
+    pub fn hypercalls(&self) -> &HypercallTable {
+        self.host.hypercalls()
+    }
+
+    /// The counters; they can be read while the VM runs and after.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(self.host.counters())
+    }
+
+    /// The transports that the guest is offered.
+    pub fn transports(&self) -> TransportSet {
+        self.host.advertisement().transports
+    }
+
+    /// What ends the VM, and types into its console, from another thread.
+    pub fn stopper(&self) -> Stopper {
+        Stopper {
+            stop: Arc::clone(&self.stop),
+            serial: self.serial.clone(),
+        }
+    }
+
+    /// Runs the VM until it ends.
+    ///
+    /// # Errors
+    ///
+    /// [`VmError`] if KVM fails.
+    pub fn run(mut self) -> Result<End, VmError> {
+        kick::install().map_err(kvm("take a signal"))?;
+        let (report, ended) = mpsc::channel();
+        let stop = Arc::clone(&self.stop);
+        let run = move || {
+            // The receiver waits below for as long as this thread runs.
+            let _ = report.send(self.vcpu.run());
+        };
+        let thread = thread::Builder::new()
+            .name("vcpu-0".into())
+            .spawn(run)
+            .map_err(system("start a vCPU thread"))?;
+        let outcome = wait(&ended, &stop);
+        kick::until_finished(&thread);
+        thread.join().map_err(|_| VmError::ThreadPanicked)?;
+        match outcome.or_else(|| ended.try_recv().ok()) {
+            Some(end) => end,
+            None => Err(VmError::ThreadPanicked),
+        }
+    }
+}
+
+/// How often a stop that was asked for is looked at.
+const STOP_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Waits for the vCPU's report; `None` when somebody else asked for the end first.
+fn wait<T>(ended: &mpsc::Receiver<T>, stop: &AtomicBool) -> Option<T> {
+    loop {
+        match ended.recv_timeout(STOP_INTERVAL) {
+            Ok(end) => return Some(end),
+            Err(mpsc::RecvTimeoutError::Timeout) if !stop.load(Ordering::Relaxed) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Ends a running VM, and types into its console, from another thread.
+#[derive(Clone, Debug)]
+pub struct Stopper {
+    stop: Arc<AtomicBool>,
+    serial: Serial,
+}
+
+impl Stopper {
+    /// Asks the VM to end; [`Vm::run`] then returns [`End::Stopped`].
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Gives the guest as much of `input` as its UART takes at once; returns how much.
+    pub fn type_into_console(&self, input: &[u8]) -> usize {
+        self.serial.receive(input)
+    }
+}
+
+/// Opens KVM, or says why not.
+pub(crate) fn open_kvm(path: &Path) -> Result<Kvm, VmError> {
+    let refused = |source: std::io::Error| VmError::OpenKvm {
+        path: path.into(),
+        hint: match source.kind() {
+            std::io::ErrorKind::NotFound => {
+                "this machine has no KVM, or its module (kvm_amd, kvm_intel) is not loaded"
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                "you may not use it; join the group that owns it, often 'kvm', or be root"
+            }
+            _ => "KVM is not usable",
+        },
+        source,
+    };
+    let c_path = CString::new(path.as_os_str().as_bytes())
+        .map_err(|error| refused(std::io::Error::other(error)))?;
+    let device = Kvm::new_with_path(c_path).map_err(|error| refused(error.into()))?;
+    let version = device.get_api_version();
+    if u32::try_from(version) != Ok(KVM_API_VERSION) {
+        return Err(VmError::NotKvm {
+            path: path.into(),
+            version,
+        });
+    }
+    if !device.check_extension(Cap::SyncRegs) {
+        return Err(VmError::MissingCapability("KVM_CAP_SYNC_REGS (Linux 4.17)"));
+    }
+    Ok(device)
+}
+
+fn offered_transports(kvm: &Kvm, choice: TransportChoice) -> Result<TransportSet, VmError> {
+    if let TransportChoice::Unprobed(transports) = choice {
+        return Ok(transports);
+    }
+    let report = probe(kvm, PROBE_DEADLINE);
+    match choice {
+        TransportChoice::Only(wanted) => {
+            let verdict = report.transports.iter().find(|(tried, _)| *tried == wanted);
+            match verdict {
+                Some((_, Verdict::Works(_))) => Ok(TransportSet::EMPTY.with(wanted)),
+                Some((_, Verdict::Fails(reason))) => Err(does_not_work(wanted, reason.clone())),
+                None => Err(does_not_work(
+                    wanted,
+                    "this VMM does not implement it".into(),
+                )),
+            }
+        }
+        _ if report.working().is_empty() => Err(VmError::NoTransport(Box::new(report))),
+        _ => Ok(report.working()),
+    }
+}
+
+fn does_not_work(transport: Transport, reason: String) -> VmError {
+    VmError::TransportDoesNotWork { transport, reason }
+}
+
+/// Interrupt controllers and timer in KVM, and the UART's interrupt.
+fn create_platform(vm: &VmFd, config: &VmConfig) -> Result<Serial, VmError> {
+    vm.set_tss_address(TSS_ADDRESS)
+        .map_err(kvm("set the TSS address"))?;
+    vm.set_identity_map_address(IDENTITY_MAP_ADDRESS)
+        .map_err(kvm("set the identity map's address"))?;
+    vm.create_irq_chip()
+        .map_err(kvm("create interrupt controllers"))?;
+    let pit = kvm_pit_config {
+        flags: KVM_PIT_SPEAKER_DUMMY,
+        ..Default::default()
+    };
+    vm.create_pit2(pit).map_err(kvm("create a timer"))?;
+    let interrupt = EventFd::new(EFD_NONBLOCK).map_err(system("create an eventfd"))?;
+    vm.register_irqfd(&interrupt, SERIAL_IRQ)
+        .map_err(kvm("connect the serial interrupt"))?;
+    Ok(Serial::new(interrupt, config.console.clone()))
+}

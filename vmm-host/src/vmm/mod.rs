@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A small VMM: boots unikernels (ELF with a PVH note) and Linux (vmlinux by PVH, or
+//! bzImage) with a serial console, and answers their hypercalls.
+//!
+//! | module | is for |
+//! |---|---|
+//! | [`config`] | what the VM is to be |
+//! | `machine` | building it |
+//! | `vcpu` | running it |
+//! | `memory` | its memory |
+//! | `loader` | putting a guest into it |
+//! | `devices` | what the guest finds at its ports |
+//!
+//! # Example
+//!
+//! ```no_run
+//! use hcall_vmm::vmm::{End, Vm, VmConfig};
+//! use hcall_vmm::HypercallNumber;
+//!
+//! let vm = Vm::new(VmConfig::new("unikernel.elf"))?;
+//! vm.hypercalls().register(HypercallNumber::user(0x01), |call| Ok(call.arg::<0>() + 1))?;
+//! assert_eq!(vm.run()?, End::Exit(0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod config;
+mod devices;
+mod error;
+mod loader;
+mod machine;
+mod memory;
+mod vcpu;
+
+pub use config::{Console, MemorySize, TransportChoice, VmConfig};
+pub use error::VmError;
+pub(crate) use machine::open_kvm;
+pub use machine::{Stopper, Vm};
+pub use vcpu::End;

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Running a vCPU: hypercalls to the host, port accesses to the devices, until the end.
+
+use super::devices::{PortWrite, Ports};
+use super::error::{kvm, VmError};
+use super::loader::Entry;
+use crate::host::{Disposition, HypercallHost, StopReason};
+use crate::protected_mode;
+use kvm_bindings::{kvm_regs, CpuId};
+use kvm_ioctls::{VcpuExit, VcpuFd};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+/// How a VM ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum End {
+    /// The guest called `EXIT` with this status.
+    Exit(u8),
+    /// The guest called `PANIC` with this message.
+    Panic(String),
+    /// The guest reset the machine by the keyboard controller.
+    Reset,
+    /// The guest halted with nothing left that could wake it.
+    Halted,
+    /// The processor shut down: a triple fault, with the registers at that point.
+    TripleFault(String),
+    /// KVM ended the vCPU's run in a way that this VMM has no answer to.
+    UnexpectedExit(String),
+    /// Somebody outside the guest asked for the end.
+    Stopped,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(code) => write!(formatter, "the guest exited with status {code}"),
+            Self::Panic(message) => write!(formatter, "the guest panicked: {message}"),
+            Self::Reset => formatter.write_str("the guest reset the machine"),
+            Self::Halted => formatter.write_str("the guest halted"),
+            Self::TripleFault(registers) => {
+                write!(formatter, "the guest shut down (triple fault); {registers}")
+            }
+            Self::UnexpectedExit(what) => write!(formatter, "unexpected exit of KVM: {what}"),
+            Self::Stopped => formatter.write_str("stopped"),
+        }
+    }
+}
+
+impl From<StopReason> for End {
+    fn from(reason: StopReason) -> Self {
+        match reason {
+            StopReason::Exit(code) => Self::Exit(code),
+            StopReason::Panic(message) => Self::Panic(message),
+        }
+    }
+}
+
+/// A vCPU and what it shares with the others.
+pub(super) struct Vcpu {
+    id: u32,
+    fd: VcpuFd,
+    host: Arc<HypercallHost>,
+    ports: Arc<Ports>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Vcpu {
+    pub(super) fn new(
+        mut fd: VcpuFd,
+        mut cpuid: CpuId,
+        host: Arc<HypercallHost>,
+        ports: Arc<Ports>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, VmError> {
+        host.advertise(&mut cpuid)?;
+        fd.set_cpuid2(&cpuid).map_err(kvm("set the vCPU's CPUID"))?;
+        host.prepare(&mut fd);
+        Ok(Self {
+            id: 0,
+            fd,
+            host,
+            ports,
+            stop,
+        })
+    }
+
+    /// Sets the processor's state to the beginning of a guest.
+    pub(super) fn start_at(&self, entry: Entry) -> Result<(), VmError> {
+        let mut sregs = self
+            .fd
+            .get_sregs()
+            .map_err(kvm("read the vCPU's registers"))?;
+        protected_mode::enter(&mut sregs);
+        self.fd
+            .set_sregs(&sregs)
+            .map_err(kvm("set the vCPU's segments"))?;
+        let registers = kvm_regs {
+            rip: entry.rip.get(),
+            rbx: entry.rbx,
+            rsi: entry.rsi,
+            rflags: 2,
+            ..Default::default()
+        };
+        self.fd
+            .set_regs(&registers)
+            .map_err(kvm("set the vCPU's registers"))
+    }
+
+    /// Runs until the VM ends.
+    pub(super) fn run(&mut self) -> Result<End, VmError> {
+        loop {
+            let exit = match self.fd.run() {
+                Ok(exit) => exit,
+                Err(error) => {
+                    if self.stop.load(Ordering::Relaxed) {
+                        return Ok(End::Stopped);
+                    }
+                    if is_retryable(error) {
+                        continue;
+                    }
+                    return Err(kvm("run the vCPU")(error));
+                }
+            };
+            let Some(transport) = self.host.recognise(&exit) else {
+                if let Some(end) = handle(&self.ports, exit) {
+                    return Ok(self.with_registers(end));
+                }
+                continue;
+            };
+            if let Disposition::Stop(reason) = self.host.dispatch(&mut self.fd, self.id, transport)
+            {
+                return Ok(reason.into());
+            }
+        }
+    }
+
+    /// Adds where the guest was to an end that nobody asked for.
+    fn with_registers(&self, end: End) -> End {
+        let registers = || match self.fd.get_regs() {
+            Ok(registers) => format!("{registers:x?}"),
+            Err(error) => format!("registers unknown: {error}"),
+        };
+        match end {
+            End::TripleFault(_) => End::TripleFault(registers()),
+            End::UnexpectedExit(what) => End::UnexpectedExit(format!("{what}; {}", registers())),
+            end => end,
+        }
+    }
+}
+
+/// EINTR: a signal that was not meant for us; EAGAIN: KVM wants to be called again.
+fn is_retryable(error: kvm_ioctls::Error) -> bool {
+    use std::io::ErrorKind::{Interrupted, WouldBlock};
+    matches!(std::io::Error::from(error).kind(), Interrupted | WouldBlock)
+}
+
+/// Handles an exit that is no hypercall; `Some` if it ends the VM.
+fn handle(ports: &Ports, exit: VcpuExit<'_>) -> Option<End> {
+    match exit {
+        VcpuExit::IoOut(port, data) => match ports.write(port, data) {
+            PortWrite::Done => None,
+            PortWrite::Reset => Some(End::Reset),
+        },
+        VcpuExit::IoIn(port, data) => {
+            ports.read(port, data);
+            None
+        }
+        // No device is mapped in memory: reads float, writes are lost, as on a PC.
+        VcpuExit::MmioRead(_, data) => {
+            data.fill(u8::MAX);
+            None
+        }
+        VcpuExit::MmioWrite(..) => None,
+        VcpuExit::Hlt => Some(End::Halted),
+        VcpuExit::Shutdown => Some(End::TripleFault(String::new())),
+        other => Some(End::UnexpectedExit(format!("{other:?}"))),
+    }
+}
+
+impl fmt::Debug for Vcpu {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Vcpu")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
