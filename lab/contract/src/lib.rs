@@ -51,3 +51,33 @@ pub fn mix(arity: u64, arguments: [u64; 4]) -> u64 {
         });
     (mixed ^ mixed >> 32) & (u64::MAX >> 1)
 }
+
+/// How many calls of each arity the unikernel `arity` makes.
+pub const ARITY_CALLS: u64 = 1000;
+
+/// The argument sets that guest and host expect of each other: the same for the same seed,
+/// all 64 bits of each argument in use (splitmix64).
+#[derive(Clone, Debug)]
+pub struct ArgumentSequence {
+    state: u64,
+}
+
+impl ArgumentSequence {
+    /// The sequence of `seed`.
+    pub const fn new(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
+    /// The next arguments of a call with `arity` of them; the others are zero.
+    pub fn next_arguments(&mut self, arity: usize) -> [u64; 4] {
+        let mut arguments = [0; 4];
+        for argument in arguments.iter_mut().take(arity) {
+            self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut mixed = self.state;
+            mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+            *argument = mixed ^ mixed >> 31;
+        }
+        arguments
+    }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The host's side of the lab's test calls, with a record of what arrived.
+
+use hcall_abi::{Errno, Gpa, Transport};
+use hcall_lab_contract::{mix, ArgumentSequence, COUNT, FAIL, FILL, MIX, PRINT, SUM};
+use hcall_vmm::stats::Counters;
+use hcall_vmm::{HypercallTable, TableError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Longest buffer that `FILL` and `SUM` take, in bytes.
+const BUFFER_LIMIT: u64 = 1 << 16;
+
+/// What arrived.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    /// Calls of `MIX[arity]`.
+    pub(crate) mixed: [AtomicU64; MIX.len()],
+    /// Of all of them, over which transport.
+    pub(crate) mixed_over: [AtomicU64; Transport::ALL.len()],
+    /// The first call whose arguments were not the expected ones.
+    wrong: Mutex<Option<String>>,
+    /// The parameters that `PRINT` received.
+    pub(crate) printed: Mutex<Vec<[u64; 3]>>,
+}
+
+impl Record {
+    fn report_wrong(&self, text: String) {
+        lock(&self.wrong).get_or_insert(text);
+    }
+
+    /// Fails if a call came with other arguments than the guest was to make it with.
+    pub(crate) fn check_arguments(&self) -> Result<(), String> {
+        lock(&self.wrong).clone().map_or(Ok(()), Err)
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the arguments of `MIX` are known in advance: a guest that makes its calls in
+/// the order of [`ArgumentSequence`] has every one of them checked here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arguments {
+    InSequence,
+    Any,
+}
+
+/// Registers every test call.
+pub(crate) fn register(
+    table: &HypercallTable,
+    counters: &Arc<Counters>,
+    arguments: Arguments,
+) -> Result<Arc<Record>, TableError> {
+    let record = Arc::new(Record::default());
+    for (arity, number) in MIX.into_iter().enumerate() {
+        let record = Arc::clone(&record);
+        let sequence = Mutex::new(ArgumentSequence::new(arity as u64));
+        table.register(number, move |call| {
+            let round = record.mixed[arity].fetch_add(1, Ordering::Relaxed);
+            record.mixed_over[call.transport().raw() as usize].fetch_add(1, Ordering::Relaxed);
+            let expected = lock(&sequence).next_arguments(arity);
+            if arguments == Arguments::InSequence && call.args() != expected {
+                record.report_wrong(format!(
+                    "arity {arity}, round {round}: expected {expected:#x?}, got {:#x?}",
+                    call.args()
+                ));
+            }
+            Ok(mix(arity as u64, call.args()))
+        })?;
+    }
+    register_simple(table, counters, &record)?;
+    Ok(record)
+}
+
+fn register_simple(
+    table: &HypercallTable,
+    counters: &Arc<Counters>,
+    record: &Arc<Record>,
+) -> Result<(), TableError> {
+    let counters = Arc::clone(counters);
+    table.register(COUNT, move |call| {
+        let transport = u32::try_from(call.arg::<0>()).map_err(|_| Errno::EINVAL)?;
+        let transport = Transport::from_raw(transport).ok_or(Errno::EINVAL)?;
+        Ok(counters.calls(transport))
+    })?;
+    table.register(FAIL, |call| {
+        let errno = u16::try_from(call.arg::<0>()).map_err(|_| Errno::EINVAL)?;
+        Err(Errno::new(errno).ok_or(Errno::EINVAL)?)
+    })?;
+    table.register(FILL, |call| {
+        let [byte, gpa, length, _] = call.args();
+        let bytes = vec![byte as u8; checked_length(length)?];
+        call.memory().write(Gpa::new(gpa), &bytes)?;
+        Ok(length)
+    })?;
+    table.register(SUM, |call| {
+        let [gpa, length, ..] = call.args();
+        let mut bytes = vec![0; checked_length(length)?];
+        call.memory().read(Gpa::new(gpa), &mut bytes)?;
+        Ok(bytes.into_iter().map(u64::from).sum())
+    })?;
+    let record = Arc::clone(record);
+    table.register(PRINT, move |call| {
+        let [a, b, c, _] = call.args();
+        lock(&record.printed).push([a, b, c]);
+        Ok(0)
+    })
+}
+
+fn checked_length(length: u64) -> Result<usize, Errno> {
+    if length > BUFFER_LIMIT {
+        return Err(Errno::EMSGSIZE);
+    }
+    Ok(length as usize)
+}

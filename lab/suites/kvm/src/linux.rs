@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Linux as a guest: the stock kernel boots, loads the module, and a process calls.
+
+use crate::handlers::{lock, Arguments};
+use crate::running::run;
+use hcall_abi::Transport;
+use hcall_ktap::{Report, Suite};
+use hcall_lab_contract::MIX;
+use hcall_vmm::vmm::{End, MemorySize, TransportChoice, VmConfig};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// What a boot and the whole device suite may take, nested and on busy cores.
+const LIMIT: Duration = Duration::from_secs(150);
+
+/// `noxsave`: XSAVE set-up of a nested guest panics under some emulators. `reboot=k`: the
+/// end of the guest is a reset by the keyboard controller.
+const COMMAND_LINE: &str = "console=ttyS0 panic=-1 reboot=k noxsave quiet lab.end=reset";
+
+/// The two ways to boot the stock kernel.
+const IMAGES: [(&str, &str); 2] = [("bzImage", "vmlinuz"), ("vmlinux by PVH", "vmlinux")];
+
+/// What device-suite calls for each `MIX`, and what is left for the example's `PRINT`.
+const MIXED_PER_ARITY: u64 = 1000;
+
+pub(crate) fn add_cases<'a>(mut suite: Suite<'a>, directory: &Path) -> Suite<'a> {
+    for (name, image) in IMAGES {
+        let kernel = directory.join(image);
+        let initrd = directory.join("initrd");
+        suite = suite.case_with_subtests(
+            format!("instruction: a process in stock Linux ({name})"),
+            move || boot(&kernel, &initrd),
+        );
+    }
+    suite
+}
+
+fn boot(kernel: &Path, initrd: &Path) -> Result<Report, String> {
+    let transport = Transport::Instruction;
+    let mut config = VmConfig::new(kernel);
+    config.initrd = Some(initrd.into());
+    config.memory = MemorySize::from_mebibytes(320).map_err(|error| error.to_string())?;
+    config.transport = TransportChoice::Only(transport);
+    config.command_line = format!(
+        "{COMMAND_LINE} lab.exec=/bin/device-suite,--module,/modules/hcall.ko,--transport,{transport}"
+    );
+    let run = run(config, Arguments::Any, LIMIT, |_| {})?;
+    let report = Report::parse(run.console.lines());
+    if report.failed() {
+        // The sub-report says which checks failed; the rest of the console says why.
+        for line in run.console.lines() {
+            println!("# L2| {line}");
+        }
+    }
+    run.expect_end(&End::Reset)?;
+
+    let mixed: u64 = run
+        .record
+        .mixed
+        .iter()
+        .map(|count| count.load(Ordering::Relaxed))
+        .sum();
+    let over = run.record.mixed_over[transport.raw() as usize].load(Ordering::Relaxed);
+    if over != mixed || run.stats.calls != run.stats.instruction {
+        return Err(format!(
+            "{mixed} MIX calls, {over} of them over {transport}; {:?}",
+            run.stats
+        ));
+    }
+    if mixed < MIXED_PER_ARITY * MIX.len() as u64 {
+        return Err(format!("only {mixed} MIX calls arrived"));
+    }
+    if !lock(&run.record.printed).contains(&[1, 2, 3]) {
+        return Err("the module's self-test did not arrive at PRINT".into());
+    }
+    Ok(report)
+}

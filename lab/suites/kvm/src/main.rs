@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `kvm-suite`: runs unikernels and Linux under the VMM on this machine's KVM, registers
+//! the test calls of the lab, and checks each call from both sides. Reports in KTAP.
+//!
+//! Runs on any /dev/kvm; a transport that does not work there is skipped, unless
+//! `--require` says that it must.
+
+mod handlers;
+mod linux;
+mod probing;
+mod running;
+mod unikernels;
+
+use clap::{Parser, ValueEnum};
+use hcall_abi::Transport;
+use hcall_ktap::Suite;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+#[command(about = "Checks a KVM host with hcall's VMM; reports in KTAP")]
+struct Arguments {
+    /// Directory of the test unikernels
+    #[arg(long)]
+    guests: PathBuf,
+
+    /// Directory with Linux as a guest: vmlinuz, vmlinux, initrd
+    #[arg(long)]
+    linux: Option<PathBuf>,
+
+    /// Transports that must work here; without it, one that does not is skipped
+    #[arg(long, value_enum)]
+    require: Vec<Required>,
+
+    /// Runs only the cases whose names hold this
+    #[arg(long)]
+    filter: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Required {
+    Instruction,
+    Port,
+}
+
+impl From<Required> for Transport {
+    fn from(required: Required) -> Self {
+        match required {
+            Required::Instruction => Self::Instruction,
+            Required::Port => Self::Port,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let required: Vec<Transport> = arguments.require.iter().copied().map(Into::into).collect();
+    let working = match probing::probe_working() {
+        Ok(working) => working,
+        Err(reason) => {
+            eprintln!("error: {reason}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut suite = Suite::new("kvm");
+    if let Some(filter) = &arguments.filter {
+        suite = suite.filter(filter);
+    }
+    suite = probing::add_cases(suite, &required);
+    for transport in [Transport::Instruction, Transport::Port] {
+        let wanted = working.contains(transport) || required.contains(&transport);
+        suite = unikernels::add_cases(suite, &arguments.guests, transport, wanted);
+    }
+    if let Some(directory) = &arguments.linux {
+        suite = linux::add_cases(suite, directory);
+    }
+    suite.run()
+}

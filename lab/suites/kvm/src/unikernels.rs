@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Unikernels over one transport.
+
+use crate::handlers::Arguments;
+use crate::running::{run, Run};
+use hcall_abi::Transport;
+use hcall_ktap::{CaseResult, Suite, Verdict};
+use hcall_lab_contract::{ARITY_CALLS, MIX, UNREGISTERED};
+use hcall_vmm::vmm::{End, TransportChoice, Vm, VmConfig};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// What any of these guests may take, on the slowest of machines.
+const LIMIT: Duration = Duration::from_secs(60);
+/// How often `registers` sweeps each arity.
+const SWEEPS: u64 = 50;
+
+type Case = fn(&Setting) -> CaseResult;
+
+/// A transport on this machine.
+#[derive(Clone, Debug)]
+struct Setting {
+    guests: PathBuf,
+    transport: Transport,
+}
+
+pub(crate) fn add_cases<'a>(
+    mut suite: Suite<'a>,
+    guests: &Path,
+    transport: Transport,
+    wanted: bool,
+) -> Suite<'a> {
+    let cases: [(&str, Case); 12] = [
+        ("hello", hello),
+        (
+            "1,000 calls of each arity, every argument and result checked",
+            arity,
+        ),
+        ("no register but rax and no flag changes", registers),
+        ("core calls", core_calls),
+        ("hostile calls are answered with errnos", hostile),
+        ("exit status", exit_status),
+        ("returning from main", returning),
+        (
+            "panic reaches the host with message and place",
+            panic_message,
+        ),
+        ("exceptions reach the host", exceptions),
+        ("a triple fault ends the VM", triple_fault),
+        ("a guest that spins is stopped", spinning),
+        (
+            "a handler that panics costs the guest one call",
+            panicking_handler,
+        ),
+    ];
+    for (name, case) in cases {
+        let setting = Setting {
+            guests: guests.into(),
+            transport,
+        };
+        suite = suite.case(format!("{transport}: {name}"), move || {
+            if wanted {
+                case(&setting)
+            } else {
+                Ok(Verdict::Skip(format!(
+                    "transport '{transport}' does not work on this machine's KVM"
+                )))
+            }
+        });
+    }
+    suite
+}
+
+impl Setting {
+    fn config(&self, guest: &str, command_line: &str) -> VmConfig {
+        let mut config = VmConfig::new(self.guests.join(guest));
+        config.command_line = command_line.into();
+        config.transport = TransportChoice::Only(self.transport);
+        config
+    }
+
+    fn run(&self, guest: &str, command_line: &str, limit: Duration) -> Result<Run, String> {
+        let config = self.config(guest, command_line);
+        run(config, Arguments::InSequence, limit, |_| {})
+    }
+
+    /// Runs a guest that exits with status 0 when all its own checks hold.
+    fn run_well(&self, guest: &str, command_line: &str) -> Result<Run, String> {
+        let run = self.run(guest, command_line, LIMIT)?;
+        run.expect_end(&End::Exit(0))?;
+        run.record.check_arguments()?;
+        self.check_transport(&run)?;
+        Ok(run)
+    }
+
+    /// Every call came over this transport and no other.
+    fn check_transport(&self, run: &Run) -> Result<(), String> {
+        let stats = run.stats;
+        let over = match self.transport {
+            Transport::Instruction => stats.instruction,
+            Transport::Port => stats.port,
+            other => return Err(format!("the suite does not know {other}")),
+        };
+        equal("calls over other transports", stats.calls - over, 0)
+    }
+}
+
+fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), String> {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("{what}: expected {expected:?}, found {found:?}"))
+    }
+}
+
+fn hello(setting: &Setting) -> CaseResult {
+    let run = setting.run_well("hello", "")?;
+    equal("console", run.console.as_str(), "hello from a unikernel\n")?;
+    equal("calls: CONSOLE_WRITE and EXIT", run.stats.calls, 2)?;
+    Ok(Verdict::Pass)
+}
+
+fn arity(setting: &Setting) -> CaseResult {
+    let run = setting.run_well("arity", "")?;
+    for (arity, count) in run.record.mixed.iter().enumerate() {
+        let count = count.load(Ordering::Relaxed);
+        equal(
+            &format!("calls of arity {arity} that arrived"),
+            count,
+            ARITY_CALLS,
+        )?;
+    }
+    let all = ARITY_CALLS * MIX.len() as u64;
+    equal("calls in all: the MIXes and EXIT", run.stats.calls, all + 1)?;
+    Ok(Verdict::Pass)
+}
+
+fn registers(setting: &Setting) -> CaseResult {
+    let run = setting.run_well("registers", &SWEEPS.to_string())?;
+    for (arity, count) in run.record.mixed.iter().enumerate() {
+        let count = count.load(Ordering::Relaxed);
+        equal(&format!("sweeps of arity {arity}"), count, SWEEPS)?;
+    }
+    Ok(Verdict::Pass)
+}
+
+fn core_calls(setting: &Setting) -> CaseResult {
+    let run = setting.run_well("core-calls", "")?;
+    let numbers: String = (0..200).map(|round| format!("{round:04} ")).collect();
+    equal("console", run.console, format!("one line\n{numbers}\n"))?;
+    Ok(Verdict::Pass)
+}
+
+fn hostile(setting: &Setting) -> CaseResult {
+    let run = setting.run_well("hostile", "")?;
+    equal("console", run.console.as_str(), "the host lives\n")?;
+    Ok(Verdict::Pass)
+}
+
+fn exit_status(setting: &Setting) -> CaseResult {
+    setting
+        .run("ends", "exit", LIMIT)?
+        .expect_end(&End::Exit(42))?;
+    Ok(Verdict::Pass)
+}
+
+fn returning(setting: &Setting) -> CaseResult {
+    setting
+        .run("ends", "return", LIMIT)?
+        .expect_end(&End::Exit(0))?;
+    Ok(Verdict::Pass)
+}
+
+/// Fails unless the guest ended by a panic whose message holds each of `parts`.
+fn expect_panic(setting: &Setting, command_line: &str, parts: &[&str]) -> Result<(), String> {
+    let run = setting.run("ends", command_line, LIMIT)?;
+    match &run.end {
+        End::Panic(message) if parts.iter().all(|part| message.contains(part)) => Ok(()),
+        other => Err(format!(
+            "ended with {other:?}, expected a panic with {parts:?}"
+        )),
+    }
+}
+
+fn panic_message(setting: &Setting) -> CaseResult {
+    expect_panic(
+        setting,
+        "panic",
+        &["this guest panics on purpose", "ends.rs"],
+    )?;
+    Ok(Verdict::Pass)
+}
+
+fn exceptions(setting: &Setting) -> CaseResult {
+    expect_panic(setting, "invalid-opcode", &["#UD", "vector 6"])?;
+    expect_panic(
+        setting,
+        "page-fault",
+        &["#PF", "vector 14", "cr2 0x10000000000"],
+    )?;
+    Ok(Verdict::Pass)
+}
+
+fn triple_fault(setting: &Setting) -> CaseResult {
+    match setting.run("ends", "triple-fault", LIMIT)?.end {
+        End::TripleFault(registers) if registers.contains("rip") => Ok(Verdict::Pass),
+        other => Err(format!("ended with {other:?}")),
+    }
+}
+
+fn spinning(setting: &Setting) -> CaseResult {
+    let start = Instant::now();
+    let limit = Duration::from_secs(1);
+    setting
+        .run("ends", "spin", limit)?
+        .expect_end(&End::Stopped)?;
+    let took = start.elapsed();
+    // The stop itself: the rest is the limit, the build and the probe of the VM.
+    if took > limit + Duration::from_secs(2) {
+        return Err(format!("stopping took {took:?}"));
+    }
+    Ok(Verdict::Pass)
+}
+
+fn panicking_handler(setting: &Setting) -> CaseResult {
+    let config = setting.config("core-calls", "");
+    let provoke = |vm: &Vm| {
+        vm.hypercalls()
+            .register(UNREGISTERED, |_| panic!("this handler panics on purpose"))
+            .expect("the number is free");
+    };
+    // The guest expects −ENOSYS of this number and gets −EIO: it panics with both, alive.
+    let run = run(config, Arguments::Any, LIMIT, provoke)?;
+    equal("panics counted", run.stats.panicked, 1)?;
+    match &run.end {
+        End::Panic(message) if message.contains("EIO") && message.contains("ENOSYS") => {
+            Ok(Verdict::Pass)
+        }
+        other => Err(format!("ended with {other:?}")),
+    }
+}
