@@ -11,6 +11,7 @@ use crate::table::Handler;
 use hcall_abi::layout::{Clock, GuestInfo, TimeValue};
 use hcall_abi::version::PROBE_RESULT;
 use hcall_abi::{number, Errno, Gpa, HypercallNumber, ABI_VERSION};
+use rustix::rand::{getrandom, GetRandomFlags};
 use std::fmt;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -182,9 +183,23 @@ fn random(call: &mut Hypercall<'_>) -> HypercallResult {
     let mut chunk = [0; CHUNK];
     for_each_chunk(gpa, length, |gpa, length| {
         let bytes = &mut chunk[..length];
-        getrandom::fill(bytes).map_err(|_| Errno::EIO)?;
+        fill_randomly(bytes)?;
         Ok(call.memory().write(gpa, bytes)?)
     })
+}
+
+/// Fills `bytes` from the host kernel's generator, without waiting for it to be seeded: a
+/// vCPU that waited in a handler could not be stopped.
+fn fill_randomly(mut bytes: &mut [u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match getrandom(&mut *bytes, GetRandomFlags::NONBLOCK) {
+            Ok(filled) => bytes = &mut bytes[filled..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => return Err(Errno::EAGAIN),
+            Err(_) => return Err(Errno::EIO),
+        }
+    }
+    Ok(())
 }
 
 fn exit(call: &mut Hypercall<'_>) -> HypercallResult {
