@@ -54,21 +54,22 @@ impl Vm {
     ///
     /// [`VmError`]; its text says what to do.
     pub fn new(config: VmConfig) -> Result<Self, VmError> {
-        let kvm_device = open_kvm(&config.kvm)?;
-        let offered = offered_transports(&kvm_device, config.transport)?;
-        let vm = kvm_device.create_vm().map_err(kvm("create a VM"))?;
+        // The guest comes first: a wrong file is said whether or not there is a KVM.
         let guest_memory = memory::map(config.memory)?;
-        // SAFETY: the `HypercallHost` keeps a clone of the mapping, and the vCPU keeps
-        // the host.
-        unsafe { memory::register(&vm, &guest_memory)? };
-
-        let serial = create_platform(&vm, &config)?;
         let guest = Guest {
             kernel: &config.kernel,
             initrd: config.initrd.as_deref(),
             command_line: &config.command_line,
         };
         let entry = loader::load(&guest_memory, guest)?;
+
+        let kvm_device = open_kvm(&config.kvm)?;
+        let offered = offered_transports(&kvm_device, config.transport)?;
+        let vm = kvm_device.create_vm().map_err(kvm("create a VM"))?;
+        // SAFETY: the `HypercallHost` keeps a clone of the mapping, and the vCPU keeps
+        // the host.
+        unsafe { memory::register(&vm, &guest_memory)? };
+        let serial = create_platform(&vm, &config)?;
 
         let host = HypercallHost::new(&vm, guest_memory, offered)?;
         let vcpu = vm.create_vcpu(BOOT_VCPU).map_err(kvm("create a vCPU"))?;

@@ -5,6 +5,7 @@
 //! Runs on any /dev/kvm; a transport that does not work there is skipped, unless
 //! `--require` says that it must.
 
+mod command;
 mod handlers;
 mod linux;
 mod probing;
@@ -27,6 +28,10 @@ struct Arguments {
     /// Directory with Linux as a guest: vmlinuz, vmlinux, initrd
     #[arg(long)]
     linux: Option<PathBuf>,
+
+    /// The command hcall-vmm, to be checked as well
+    #[arg(long)]
+    vmm: Option<PathBuf>,
 
     /// Transports that must work here; without it, one that does not is skipped
     #[arg(long, value_enum)]
@@ -70,6 +75,9 @@ fn main() -> ExitCode {
     for transport in [Transport::Instruction, Transport::Port] {
         let wanted = working.contains(transport) || required.contains(&transport);
         suite = unikernels::add_cases(suite, &arguments.guests, transport, wanted);
+    }
+    if let Some(vmm) = &arguments.vmm {
+        suite = command::add_cases(suite, vmm, &arguments.guests, working);
     }
     if let Some(directory) = &arguments.linux {
         suite = linux::add_cases(suite, directory);

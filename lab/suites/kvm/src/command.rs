@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command `hcall-vmm` with guests that run: exit statuses, signals, refusals.
+
+use hcall_abi::{Transport, TransportSet};
+use hcall_ktap::{CaseResult, Suite, Verdict};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What the end of a VM may take after a signal.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+#[derive(Clone, Debug)]
+struct Setting {
+    vmm: PathBuf,
+    guests: PathBuf,
+}
+
+pub(crate) fn add_cases<'a>(
+    suite: Suite<'a>,
+    vmm: &Path,
+    guests: &Path,
+    working: TransportSet,
+) -> Suite<'a> {
+    let setting = Setting {
+        vmm: vmm.into(),
+        guests: guests.into(),
+    };
+    let [statuses, signals, refusals] = [setting.clone(), setting.clone(), setting];
+    suite
+        .case("hcall-vmm: the guest's end is the exit status", move || {
+            exit_statuses(&statuses)
+        })
+        .case("hcall-vmm: SIGINT and SIGTERM end it cleanly", move || {
+            end_by_signals(&signals)
+        })
+        .case(
+            "hcall-vmm: refuses a transport that does not work",
+            move || refuse_transport(&refusals, working),
+        )
+}
+
+impl Setting {
+    fn command(&self, guest: &str, command_line: &str) -> Command {
+        let mut command = Command::new(&self.vmm);
+        command
+            .arg("run")
+            .arg(self.guests.join(guest))
+            .args(["--append", command_line])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn output(&self, guest: &str, command_line: &str) -> Result<Output, String> {
+        self.command(guest, command_line)
+            .output()
+            .map_err(|error| format!("cannot run {}: {error}", self.vmm.display()))
+    }
+}
+
+fn exit_statuses(setting: &Setting) -> CaseResult {
+    for (guest, command_line, status, error) in [
+        ("hello", "", 0, ""),
+        ("ends", "return", 0, ""),
+        ("ends", "exit", 42, ""),
+        ("ends", "panic", 126, "this guest panics on purpose"),
+        ("ends", "triple-fault", 126, "triple fault"),
+        ("ends", "page-fault", 126, "#PF"),
+    ] {
+        let output = setting.output(guest, command_line)?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        if output.status.code() != Some(status) || !text.contains(error) {
+            return Err(format!("{guest} {command_line}: {}, {text}", output.status));
+        }
+    }
+    Ok(Verdict::Pass)
+}
+
+fn end_by_signals(setting: &Setting) -> CaseResult {
+    for (signal, status) in [("INT", 130), ("TERM", 143)] {
+        let mut child = setting
+            .command("ends", "spin")
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        let ended = signal_when_running(&mut child, signal);
+        // Whatever happened, the spinning guest must not outlive the case.
+        let killed = child.kill();
+        let ended = ended?;
+        if ended.code() != Some(status) {
+            return Err(format!(
+                "SIG{signal}: {ended}, expected status {status} ({killed:?})"
+            ));
+        }
+    }
+    Ok(Verdict::Pass)
+}
+
+/// Sends the signal once the guest has printed, and waits for the end.
+fn signal_when_running(child: &mut Child, signal: &str) -> Result<ExitStatus, String> {
+    let mut first = [0];
+    let stdout = child.stdout.as_mut().ok_or("no standard output")?;
+    stdout
+        .read_exact(&mut first)
+        .map_err(|error| format!("the guest said nothing: {error}"))?;
+    send(child.id(), signal)?;
+    let start = Instant::now();
+    while start.elapsed() < STOP_LIMIT {
+        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+            return Ok(status);
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Err(format!("still running {STOP_LIMIT:?} after SIG{signal}"))
+}
+
+fn send(process: u32, signal: &str) -> Result<(), String> {
+    use rustix::process::{kill_process, Pid, Signal};
+    let signal = match signal {
+        "INT" => Signal::INT,
+        _ => Signal::TERM,
+    };
+    let process = i32::try_from(process)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or("no such process")?;
+    kill_process(process, signal).map_err(|error| error.to_string())
+}
+
+fn refuse_transport(setting: &Setting, working: TransportSet) -> CaseResult {
+    if working.contains(Transport::Instruction) {
+        return Ok(Verdict::Skip(
+            "every transport works on this machine".into(),
+        ));
+    }
+    let output = setting
+        .command("hello", "")
+        .args(["--transport", "instruction"])
+        .output()
+        .map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let refused = output.status.code() == Some(125) && output.stdout.is_empty();
+    if refused && text.contains("transport 'instruction' does not work on this machine") {
+        return Ok(Verdict::Pass);
+    }
+    Err(format!("{}: {text}", output.status))
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command `hcall-vmm` with bad input: one clear line, a non-zero status, no panic.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// Status of a command line that is wrong (clap's).
+const STATUS_USAGE: i32 = 2;
+/// Status when there was no VM to run.
+const STATUS_VMM: i32 = hcall_vmm::cli::STATUS_VMM as i32;
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_hcall-vmm"))
+        .args(arguments)
+        .output()
+        .expect("the command starts")
+}
+
+/// The command fails with `status` and says each of `parts` on standard error.
+#[track_caller]
+fn expect_failure(arguments: &[&str], status: i32, parts: &[&str]) {
+    let output = run(arguments);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {text}");
+    for part in parts {
+        assert!(
+            text.contains(part),
+            "{arguments:?} should say '{part}': {text}"
+        );
+    }
+    assert!(!text.contains("panicked"), "{text}");
+    assert!(output.stdout.is_empty(), "{arguments:?}");
+    if status == STATUS_VMM {
+        assert_eq!(text.lines().count(), 1, "one line: {text}");
+    }
+}
+
+fn file(name: &str, content: &[u8]) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let mut file = std::fs::File::create(&path).expect("the test's directory is writable");
+    file.write_all(content).expect("and has room");
+    path
+}
+
+#[test]
+fn wrong_command_lines() {
+    expect_failure(&[], STATUS_USAGE, &["Usage"]);
+    expect_failure(&["walk"], STATUS_USAGE, &["walk"]);
+    expect_failure(&["run"], STATUS_USAGE, &["KERNEL"]);
+    expect_failure(&["run", "a", "b"], STATUS_USAGE, &["'b'"]);
+    expect_failure(
+        &["run", "a", "--transport", "pigeon"],
+        STATUS_USAGE,
+        &["pigeon"],
+    );
+    expect_failure(&["probe", "--deadline", "0"], STATUS_USAGE, &["deadline"]);
+}
+
+#[test]
+fn memory_sizes() {
+    for size in ["0", "0M", "1", "1P", "1048577M", "18446744073709551615T"] {
+        expect_failure(
+            &["run", "x", "--memory", size],
+            STATUS_USAGE,
+            &["from 2M to 1T"],
+        );
+    }
+    for size in ["", "M", "12Q", "-1", "1.5G", "lots"] {
+        let argument = format!("--memory={size}");
+        expect_failure(&["run", "x", &argument], STATUS_USAGE, &["memory"]);
+    }
+}
+
+#[test]
+fn no_kvm() {
+    let parts = ["/no/such/kvm", "no KVM"];
+    expect_failure(&["probe", "--kvm", "/no/such/kvm"], STATUS_VMM, &parts);
+    let not_kvm = file("not-kvm", b"");
+    let not_kvm = not_kvm.to_str().expect("a path of ours");
+    expect_failure(
+        &["probe", "--kvm", not_kvm],
+        STATUS_VMM,
+        &[not_kvm, "not a usable KVM"],
+    );
+    expect_failure(&["probe", "--kvm", "/dev/null"], STATUS_VMM, &["/dev/null"]);
+}
+
+#[test]
+fn no_permission_on_kvm() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65534;
+
+    // In a directory that every user can enter, which the build's may not be.
+    let directory = std::env::temp_dir().join(format!("hcall-vmm-{}", std::process::id()));
+    std::fs::create_dir(&directory).expect("a new temporary directory");
+    let command = directory.join("hcall-vmm");
+    std::fs::copy(env!("CARGO_BIN_EXE_hcall-vmm"), &command).expect("the command is readable");
+    let device = directory.join("kvm");
+    std::fs::write(&device, "").expect("the directory is new");
+    for (path, mode) in [(&directory, 0o755), (&command, 0o755), (&device, 0o000)] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("ours to change");
+    }
+    let mut process = Command::new(&command);
+    process.args(["probe", "--kvm"]).arg(&device);
+    let is_root = directory.metadata().expect("it is there").uid() == 0;
+    if is_root {
+        process.uid(NOBODY);
+    }
+    let output = process.output();
+    std::fs::remove_dir_all(&directory).expect("ours to remove");
+    let output = output.expect("the command starts");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(STATUS_VMM), "{text}");
+    assert!(text.contains("group that owns it"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+#[test]
+fn files_that_are_no_guests() {
+    expect_failure(
+        &["run", "/no/such/file"],
+        STATUS_VMM,
+        &["/no/such/file", "No such file"],
+    );
+    expect_failure(&["run", "/"], STATUS_VMM, &["not a regular file"]);
+    for (name, content) in [
+        ("empty", &b""[..]),
+        ("text", b"#!/bin/sh\n"),
+        ("cut", b"\x7fEL"),
+    ] {
+        let path = file(name, content);
+        let path = path.to_str().expect("a path of ours");
+        let reason = "neither an ELF file nor a Linux bzImage";
+        expect_failure(&["run", path], STATUS_VMM, &[path, reason]);
+    }
+    let cut = file("cut-elf", b"\x7fELF\x02\x01\x01");
+    let cut = cut.to_str().expect("a path of ours");
+    expect_failure(&["run", cut], STATUS_VMM, &[cut, "damaged"]);
+    let no_guest = env!("CARGO_BIN_EXE_hcall-vmm");
+    expect_failure(&["run", no_guest], STATUS_VMM, &["without a PVH note"]);
+}
+
+#[test]
+fn command_line_too_long_for_a_guest() {
+    let text = "x".repeat(2048);
+    let arguments = ["run", env!("CARGO_BIN_EXE_hcall-vmm"), "--append", &text];
+    expect_failure(
+        &arguments,
+        STATUS_VMM,
+        &["command line is longer than 2047 bytes"],
+    );
+}

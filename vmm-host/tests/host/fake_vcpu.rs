@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A vCPU without KVM: exits are put together by hand, and answered by the real dispatch.
+
+use hcall_abi::convention::Arguments;
+use hcall_abi::transport::PORT;
+use hcall_abi::{Gpa, Transport, TransportSet};
+use hcall_vmm::hypercall::{Cpl, Vcpu};
+use hcall_vmm::{Disposition, HypercallHost};
+use kvm_bindings::kvm_xen_exit__bindgen_ty_1__bindgen_ty_1 as HcallExit;
+use kvm_bindings::{kvm_run, KVM_EXIT_IO, KVM_EXIT_XEN, KVM_EXIT_XEN_HCALL};
+use vm_memory::{GuestAddress, GuestMemoryMmap};
+
+/// Size of the test guest's memory.
+pub(crate) const MEMORY_SIZE: usize = 0x1_0000;
+
+/// All transports that the host library has.
+pub(crate) const OFFERED: TransportSet = TransportSet::EMPTY
+    .with(Transport::Instruction)
+    .with(Transport::Port);
+
+/// A host with 64 KiB of guest memory.
+pub(crate) fn host() -> (HypercallHost, GuestMemoryMmap) {
+    let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY_SIZE)])
+        .expect("64 KiB can be mapped");
+    let host = HypercallHost::without_kvm(memory.clone(), OFFERED);
+    (host, memory)
+}
+
+/// A vCPU made of a `kvm_run`.
+pub(crate) struct FakeVcpu {
+    run: Box<kvm_run>,
+    /// What KVM would say of the privilege level.
+    pub(crate) cpl: u32,
+}
+
+impl FakeVcpu {
+    pub(crate) fn new() -> Self {
+        Self {
+            run: Box::default(),
+            cpl: 0,
+        }
+    }
+
+    /// What VMMCALL or VMCALL in 64-bit mode leaves behind.
+    pub(crate) fn trap(&mut self, number: u64, arguments: Arguments) {
+        self.fill_registers(number, arguments);
+        self.run.exit_reason = KVM_EXIT_XEN;
+        self.run.__bindgen_anon_1.xen.type_ = KVM_EXIT_XEN_HCALL;
+        self.run.__bindgen_anon_1.xen.u.hcall = HcallExit {
+            longmode: 1,
+            cpl: self.cpl,
+            input: number,
+            ..Default::default()
+        };
+    }
+
+    /// The same, from 32-bit mode.
+    pub(crate) fn trap_32(&mut self, number: u64, arguments: Arguments) {
+        self.trap(number, arguments);
+        self.run.__bindgen_anon_1.xen.u.hcall.longmode = 0;
+    }
+
+    /// What `out` to the ABI's port leaves behind.
+    pub(crate) fn out(&mut self, number: u64, arguments: Arguments) {
+        self.fill_registers(number, arguments);
+        self.run.exit_reason = KVM_EXIT_IO;
+        self.run.__bindgen_anon_1.io.port = u16::from(PORT);
+    }
+
+    fn fill_registers(&mut self, number: u64, [rbx, rcx, rdx, rsi]: Arguments) {
+        self.run.s.regs.regs = kvm_bindings::kvm_regs {
+            rax: number,
+            rbx,
+            rcx,
+            rdx,
+            rsi,
+            rip: 0x1000,
+            ..Default::default()
+        };
+    }
+
+    /// What KVM would store to rax after the call over `transport`.
+    pub(crate) fn answer(&self, transport: Transport) -> i64 {
+        // SAFETY: both are plain integers, written by `trap` or `out` before.
+        unsafe {
+            match transport {
+                Transport::Instruction => self.run.__bindgen_anon_1.xen.u.hcall.result as i64,
+                _ => self.run.s.regs.regs.rax as i64,
+            }
+        }
+    }
+
+    pub(crate) fn registers(&self) -> kvm_bindings::kvm_regs {
+        // SAFETY: plain integers.
+        unsafe { self.run.s.regs.regs }
+    }
+
+    pub(crate) fn dirty_registers(&self) -> u64 {
+        self.run.kvm_dirty_regs
+    }
+}
+
+impl Vcpu for FakeVcpu {
+    fn kvm_run(&mut self) -> &mut kvm_run {
+        &mut self.run
+    }
+
+    fn privilege_level(&self) -> Result<Cpl, kvm_ioctls::Error> {
+        Ok(Cpl::from_low_bits(self.cpl))
+    }
+
+    fn translate(&self, gva: u64) -> Result<Option<Gpa>, kvm_ioctls::Error> {
+        Ok((gva < MEMORY_SIZE as u64).then_some(Gpa::new(gva)))
+    }
+}
+
+/// Makes one call by the instruction and returns the guest's result.
+pub(crate) fn call(host: &HypercallHost, number: u32, arguments: Arguments) -> i64 {
+    let mut vcpu = FakeVcpu::new();
+    vcpu.trap(number.into(), arguments);
+    let disposition = host.dispatch(&mut vcpu, 0, Transport::Instruction);
+    assert_eq!(disposition, Disposition::Resume);
+    vcpu.answer(Transport::Instruction)
+}

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The library without KVM: what a guest could do is put together by hand.
+
+mod core_calls;
+mod cpuid;
+mod dispatch;
+mod fake_vcpu;
+mod table;
