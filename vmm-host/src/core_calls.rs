@@ -13,7 +13,7 @@ use hcall_abi::version::PROBE_RESULT;
 use hcall_abi::{number, Errno, Gpa, HypercallNumber, ABI_VERSION};
 use rustix::rand::{getrandom, GetRandomFlags};
 use std::fmt;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -100,26 +100,20 @@ fn buffer(call: &Hypercall<'_>) -> Result<(Gpa, usize), Errno> {
     Ok((gpa, length))
 }
 
-/// Calls `each` with GPA and length of one chunk of the buffer after the other.
-fn for_each_chunk(
-    gpa: Gpa,
-    length: usize,
-    mut each: impl FnMut(Gpa, usize) -> Result<(), Errno>,
-) -> HypercallResult {
-    for offset in (0..length).step_by(CHUNK) {
-        each(
+/// The buffer's chunks, one after the other: GPA and length.
+fn chunks(gpa: Gpa, length: usize) -> impl Iterator<Item = (Gpa, usize)> {
+    (0..length).step_by(CHUNK).map(move |offset| {
+        (
             Gpa::new(gpa.get() + offset as u64),
             CHUNK.min(length - offset),
-        )?;
-    }
-    Ok(length as u64)
+        )
+    })
 }
 
 /// Writes as much of `bytes` as the buffer in arguments 0 and 1 holds.
 fn answer_with(call: &Hypercall<'_>, bytes: &[u8]) -> HypercallResult {
-    let gpa = Gpa::new(call.arg::<0>());
-    let room = usize::try_from(call.arg::<1>()).unwrap_or(usize::MAX);
-    let bytes = &bytes[..bytes.len().min(room)];
+    let (gpa, length) = buffer(call)?;
+    let bytes = &bytes[..bytes.len().min(length)];
     call.memory().write(gpa, bytes)?;
     Ok(bytes.len() as u64)
 }
@@ -138,13 +132,36 @@ fn console_write(
     let (gpa, length) = buffer(call)?;
     let mut console = console.lock().unwrap_or_else(PoisonError::into_inner);
     let mut chunk = [0; CHUNK];
-    let written = for_each_chunk(gpa, length, |gpa, length| {
+    let mut written = 0;
+    for (gpa, length) in chunks(gpa, length) {
         let bytes = &mut chunk[..length];
         call.memory().read(gpa, bytes)?;
-        console.write_all(bytes).map_err(|_| Errno::EIO)
-    })?;
-    console.flush().map_err(|_| Errno::EIO)?;
-    Ok(written)
+        let taken = write_some(console.as_mut(), bytes);
+        written += taken;
+        if taken < length {
+            break;
+        }
+    }
+    if written == 0 && length > 0 {
+        return Err(Errno::EIO);
+    }
+    // What a failing flush loses is gone already; the next write says so.
+    let _ = console.flush();
+    Ok(written as u64)
+}
+
+/// Writes `bytes` until the sink fails; returns how many it took.
+fn write_some(sink: &mut dyn Write, bytes: &[u8]) -> usize {
+    let mut taken = 0;
+    while taken < bytes.len() {
+        match sink.write(&bytes[taken..]) {
+            Ok(0) => break,
+            Ok(more) => taken += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    taken
 }
 
 fn time(call: &mut Hypercall<'_>, start: Instant) -> HypercallResult {
@@ -181,11 +198,12 @@ fn stats(call: &mut Hypercall<'_>, counters: &Counters) -> HypercallResult {
 fn random(call: &mut Hypercall<'_>) -> HypercallResult {
     let (gpa, length) = buffer(call)?;
     let mut chunk = [0; CHUNK];
-    for_each_chunk(gpa, length, |gpa, length| {
+    for (gpa, length) in chunks(gpa, length) {
         let bytes = &mut chunk[..length];
         fill_randomly(bytes)?;
-        Ok(call.memory().write(gpa, bytes)?)
-    })
+        call.memory().write(gpa, bytes)?;
+    }
+    Ok(length as u64)
 }
 
 /// Fills `bytes` from the host kernel's generator, without waiting for it to be seeded: a
@@ -212,6 +230,20 @@ fn panic(call: &mut Hypercall<'_>) -> HypercallResult {
     let (gpa, length) = buffer(call)?;
     let mut message = vec![0; length];
     call.memory().read(gpa, &mut message)?;
-    call.request_panic(String::from_utf8_lossy(&message).into_owned());
+    call.request_panic(visible(&String::from_utf8_lossy(&message)));
     Ok(0)
+}
+
+/// The text with its control characters made visible, so that a guest cannot drive the
+/// terminal of whoever reads it; lines and tabs stay.
+fn visible(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && !matches!(character, '\n' | '\t') {
+            visible.extend(character.escape_default());
+        } else {
+            visible.push(character);
+        }
+    }
+    visible
 }

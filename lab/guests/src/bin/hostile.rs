@@ -56,7 +56,7 @@ fn buffers_outside_memory() {
 }
 
 fn buffers_too_long() {
-    for number in [CONSOLE_WRITE, RANDOM, PANIC] {
+    for number in [CONSOLE_WRITE, RANDOM, PANIC, GUEST_INFO, STATS] {
         for length in [BUFFER_LIMIT + 1, 1 << 32, u64::MAX] {
             expect(number, 0x10_0000, length, Errno::EMSGSIZE);
         }
