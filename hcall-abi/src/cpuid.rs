@@ -10,7 +10,7 @@
 //! |---|---|---|---|---|
 //! | base + 0 | highest leaf of the block | signature 0–3 | signature 4–7 | signature 8–11 |
 //! | base + 1 | ABI version | [`Features`] | 0 | 0 |
-//! | base + 2 | [`TransportSet`](super::TransportSet) | preferred transport | 0 | 0 |
+//! | base + 2 | [`TransportSet`] | preferred transport | 0 | 0 |
 //! | base + 3 | largest batch, entries | largest ring, entries | largest buffer, bytes | 0 |
 
 use super::transport::{Transport, TransportSet};
@@ -163,8 +163,8 @@ pub struct Advertisement {
     pub limits: Limits,
 }
 
-/// What stands in the leaf when no transport is preferred.
-const NO_TRANSPORT: u32 = u32::MAX;
+/// What stands in ebx of the transports' leaf when no transport is preferred.
+pub const NO_TRANSPORT: u32 = u32::MAX;
 
 impl Advertisement {
     /// The leaves of the block at `base`, in order.

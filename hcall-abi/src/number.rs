@@ -98,6 +98,17 @@ impl HypercallNumber {
         )
     }
 
+    /// Which argument of a core call is the address of its one (GPA, length) buffer, or of
+    /// the structure that the host writes; `None` for every other number. A kernel that
+    /// fills in this argument itself can admit the call from a process.
+    pub const fn gpa_index(self) -> Option<usize> {
+        match self {
+            CONSOLE_WRITE | GUEST_INFO | STATS | RANDOM | PANIC => Some(0),
+            TIME => Some(1),
+            _ => None,
+        }
+    }
+
     /// The name of a core call, as the specification spells it.
     pub fn name(self) -> Option<&'static str> {
         CORE_CALLS

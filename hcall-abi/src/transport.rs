@@ -15,8 +15,8 @@ pub enum Transport {
     /// VMMCALL or VMCALL, by CPUID vendor, with the registers of
     /// [`convention`](super::convention).
     Instruction = 0,
-    /// VMMCALL or VMCALL shaped as KVM_HC_MAP_GPA_RANGE. Reserved in version 1 until a
-    /// host offers it.
+    /// VMMCALL or VMCALL shaped as KVM_HC_MAP_GPA_RANGE. Reserved: its registers are not
+    /// fixed yet, so no host offers it.
     Carrier = 1,
     /// `out` [`PORT`]`, eax` with the registers of [`convention`](super::convention).
     Port = 2,

@@ -58,6 +58,8 @@ const UNDETECTED: u8 = 0;
 const VMMCALL: u8 = 1;
 const VMCALL: u8 = 2;
 const PORT: u8 = 3;
+/// CPUID shows no host, and will show none later: looking again would cost an exit a leaf.
+const NO_HOST: u8 = 4;
 
 /// What the host says of itself, read from CPUID anew.
 ///
@@ -85,20 +87,23 @@ fn detected_trap() -> Result<Trap, DetectError> {
         VMMCALL => Ok(Trap::Vmmcall),
         VMCALL => Ok(Trap::Vmcall),
         PORT => Ok(Trap::Port),
+        NO_HOST => Err(DetectError::NoHost),
         _ => detect_trap(),
     }
 }
 
 #[cold]
 fn detect_trap() -> Result<Trap, DetectError> {
-    let trap = host()?.trap;
+    let trap = host().map(|host| host.trap);
     let cached = match trap {
-        Trap::Vmmcall => VMMCALL,
-        Trap::Vmcall => VMCALL,
-        Trap::Port => PORT,
+        Ok(Trap::Vmmcall) => VMMCALL,
+        Ok(Trap::Vmcall) => VMCALL,
+        Ok(Trap::Port) => PORT,
+        Err(DetectError::NoHost) => NO_HOST,
+        Err(_) => UNDETECTED,
     };
     TRAP.store(cached, Ordering::Relaxed);
-    Ok(trap)
+    trap
 }
 
 #[inline]

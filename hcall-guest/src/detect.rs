@@ -12,10 +12,8 @@ use super::abi::version::{AbiVersion, ABI_VERSION};
 /// The CPUID leaf with the processor's vendor.
 const VENDOR_LEAF: u32 = 0;
 
-/// What this SDK can execute.
-const USABLE: TransportSet = TransportSet::EMPTY
-    .with(Transport::Instruction)
-    .with(Transport::Port);
+/// What this SDK can execute on any processor.
+const USABLE: TransportSet = TransportSet::EMPTY.with(Transport::Port);
 
 /// What the guest executes to reach the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,21 +69,29 @@ impl Host {
         if advertisement.abi_version != ABI_VERSION {
             return Err(DetectError::Version(advertisement.abi_version));
         }
-        let trap = match advertisement.select(USABLE) {
-            Some(Transport::Instruction) => {
-                let vendor = cpuid(VENDOR_LEAF).vendor();
-                TrapInstruction::for_vendor(vendor)
-                    .ok_or(DetectError::Vendor(vendor))?
-                    .into()
-            }
-            Some(Transport::Port) => Trap::Port,
-            _ => return Err(DetectError::NoTransport(advertisement.transports)),
-        };
+        let trap = choose(&advertisement, cpuid(VENDOR_LEAF).vendor())?;
         Ok(Self {
             cpuid_base,
             advertisement,
             trap,
         })
+    }
+}
+
+/// The trap for the best transport that is offered and can be used on the processors of
+/// `vendor`. The instruction is not usable where the vendor does not tell which it is.
+fn choose(advertisement: &Advertisement, vendor: [u8; 12]) -> Result<Trap, DetectError> {
+    let offered = advertisement.transports;
+    let instruction = TrapInstruction::for_vendor(vendor);
+    let usable = match instruction {
+        Some(_) => USABLE.with(Transport::Instruction),
+        None => USABLE,
+    };
+    match (advertisement.select(usable), instruction) {
+        (Some(Transport::Instruction), Some(instruction)) => Ok(instruction.into()),
+        (Some(Transport::Port), _) => Ok(Trap::Port),
+        _ if offered.contains(Transport::Instruction) => Err(DetectError::Vendor(vendor)),
+        _ => Err(DetectError::NoTransport(offered)),
     }
 }
 
@@ -99,8 +105,8 @@ pub enum DetectError {
     Version(AbiVersion),
     /// The host offers these transports, none of which this side can use.
     NoTransport(TransportSet),
-    /// The host takes the trap instruction, but which one that is for this CPUID vendor
-    /// is not known.
+    /// The host takes the trap instruction and nothing else that this side can use, but
+    /// which instruction that is for this CPUID vendor is not known.
     Vendor([u8; 12]),
     /// The caller runs at this CPL; only CPL 0 may trap. A Linux process calls through
     /// `/dev/hcall` (feature `device`).
