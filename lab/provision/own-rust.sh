@@ -1,0 +1,12 @@
+# shellcheck shell=bash
+# Whether the machine's own Rust will do, or the toolchain root's has to.
+# Sourced after common.sh.
+
+MINIMUM_RUST=1.85
+
+own_rust() {
+    local version
+    command -v cargo >/dev/null && version=$(rustc --version 2>/dev/null) || return 1
+    version=${version#rustc }
+    printf '%s\n' "$MINIMUM_RUST" "${version%% *}" | sort --version-sort --check=quiet
+}
