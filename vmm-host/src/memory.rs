@@ -2,7 +2,7 @@
 //! Guest memory as handlers see it: copied in or out once, bounds-checked, never borrowed.
 
 use hcall_abi::{Errno, Gpa};
-use vm_memory::{Bytes, GuestAddress, GuestMemory, Permissions};
+use vm_memory::{Bytes, GuestAddress, GuestMemory};
 
 /// A range of guest-physical addresses that is not all guest memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +71,6 @@ impl<M: GuestMemory + Send + Sync> CopyGuestMemory for M {
     }
 
     fn contains(&self, gpa: Gpa, length: usize) -> bool {
-        length == 0 || self.check_range(GuestAddress(gpa.get()), length, Permissions::ReadWrite)
+        length == 0 || self.check_range(GuestAddress(gpa.get()), length)
     }
 }

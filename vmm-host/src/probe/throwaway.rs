@@ -161,7 +161,7 @@ fn is_interruption(error: kvm_ioctls::Error) -> bool {
 }
 
 fn map(vm: &VmFd, memory: &GuestMemoryMmap) -> Result<(), Failure> {
-    use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
+    use vm_memory::{GuestMemory, GuestMemoryRegion};
     for region in memory.iter() {
         let slot = kvm_userspace_memory_region {
             slot: 0,

@@ -5,7 +5,7 @@ use super::config::MemorySize;
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::VmFd;
 use vm_memory::mmap::FromRangesError;
-use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+use vm_memory::{GuestAddress, GuestMemory, GuestMemoryMmap, GuestMemoryRegion};
 
 /// Start of the hole: devices, and the pages that KVM keeps for itself.
 const HOLE_START: u64 = 0xc000_0000;

@@ -52,7 +52,7 @@ pub(super) fn load(
         *entry = boot_e820_entry {
             addr,
             size,
-            r#type: MEMORY_TYPE_RAM,
+            type_: MEMORY_TYPE_RAM,
         };
         zero_page.e820_entries += 1;
     }
