@@ -39,6 +39,8 @@ mod arch;
 mod call;
 pub mod core_calls;
 mod detect;
+#[cfg(feature = "device")]
+pub mod device;
 pub mod raw;
 #[cfg(all(feature = "unikernel", target_os = "none"))]
 pub mod unikernel;

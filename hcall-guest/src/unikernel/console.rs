@@ -43,7 +43,7 @@ impl Console {
     ///
     /// # Errors
     ///
-    /// Those of [`write`]; the buffer is empty afterwards in any case.
+    /// Those of [`write()`]; the buffer is empty afterwards in any case.
     pub fn flush(&mut self) -> Result<(), Error> {
         let used = core::mem::take(&mut self.used);
         write(&self.buffer[..used])

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command line. Numbers stay text here and are read in `numbers`, so that each
+//! mistake gets one line and not clap's paragraph.
+
+use crate::failure::Failure;
+use crate::output::Format;
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use hcall_guest::abi::ioctl::DEVICE_PATH;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+const EXIT_STATUS: &str = "\
+Exit status: 0 when the host answered with success, 1 when it did not or could not be \
+asked, 2 when the command line makes no sense.";
+
+/// Make hypercalls through /dev/hcall
+#[derive(Debug, Parser)]
+#[command(name = "hcall", version, after_help = EXIT_STATUS)]
+pub(crate) struct CommandLine {
+    /// Print one JSON object, for failures too
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// The device node
+    #[arg(long, global = true, value_name = "PATH", default_value = DEVICE_PATH)]
+    pub(crate) device: PathBuf,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show what the module found: ABI version, transport, limits
+    Info,
+    /// Make a hypercall and print its answer
+    Call {
+        /// Decimal, 0x hexadecimal, or the name of a core call such as PROBE
+        number: String,
+        /// Up to four arguments, decimal or 0x hexadecimal; the others are zero
+        #[arg(value_name = "ARG")]
+        arguments: Vec<String>,
+    },
+    /// Send a value to the host and back
+    Echo {
+        /// Decimal or 0x hexadecimal, below 2^63
+        value: String,
+    },
+    /// Write a line to the console of the VM
+    Log {
+        /// The words of the line; a newline is added
+        #[arg(required = true)]
+        text: Vec<OsString>,
+    },
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Parsed {
+    Run(CommandLine),
+    /// Help or version.
+    Show(String),
+    Refused(Format, Failure),
+}
+
+impl CommandLine {
+    pub(crate) fn parse(line: Vec<OsString>) -> Parsed {
+        match Self::try_parse_from(&line) {
+            Ok(parsed) => Parsed::Run(parsed),
+            Err(error) => match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                    Parsed::Show(error.to_string())
+                }
+                _ => Parsed::Refused(wanted_format(&line), usage(&error)),
+            },
+        }
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        if self.json {
+            Format::Json
+        } else {
+            Format::Text
+        }
+    }
+}
+
+/// The format when the line could not be parsed as a whole.
+fn wanted_format(line: &[OsString]) -> Format {
+    if line.iter().any(|word| word == "--json") {
+        Format::Json
+    } else {
+        Format::Text
+    }
+}
+
+/// Clap's error in one line.
+fn usage(error: &clap::Error) -> Failure {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Failure::Usage("a command is needed: info, call, echo or log".to_owned());
+    }
+    let text = error.to_string();
+    let paragraph: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let line = paragraph.join(" ");
+    Failure::Usage(line.strip_prefix("error: ").unwrap_or(&line).to_owned())
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What can go wrong between a process and the host, and who said so.
+
+use hcall_abi::convention::ARGUMENT_COUNT;
+use hcall_abi::ioctl::BUFFER_MAX;
+use hcall_abi::{CallError, Errno, HypercallNumber};
+use std::path::PathBuf;
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// The device could not be opened.
+    #[error("cannot open {}: {errno}{}", path.display(), open_hint(*errno))]
+    Open {
+        /// What was to be opened.
+        path: PathBuf,
+        /// Why it was not.
+        errno: Errno,
+    },
+    /// The file is something else than the device of an hcall module of this version.
+    #[error("{} is not an hcall device of this ABI version", path.display())]
+    NotHcall {
+        /// What was opened.
+        path: PathBuf,
+    },
+    /// More arguments than a call can carry, those of a buffer included.
+    #[error("{0} arguments were given, a hypercall carries at most {ARGUMENT_COUNT}")]
+    TooManyArguments(usize),
+    /// A buffer longer than one call can carry.
+    #[error("a buffer of {0} bytes was given, one call carries at most {BUFFER_MAX}")]
+    BufferTooLong(usize),
+    /// The module's policy refused the call; it was not made.
+    #[error(
+        "the hcall module refused call {0}: a process may not make it \
+         (calls that pass guest memory go by way of a buffer)"
+    )]
+    Refused(HypercallNumber),
+    /// The processor refused the instruction that should have reached the host.
+    #[error(
+        "the call did not reach the host: the processor refused the trap \
+         (has the VM moved to another host?)"
+    )]
+    Transport,
+    /// The request to the module failed otherwise.
+    #[error("the hcall module failed the request {request}: {errno}")]
+    Request {
+        /// Name of the ioctl.
+        request: &'static str,
+        /// Why it failed.
+        errno: Errno,
+    },
+    /// The call was made, and the host's answer is no success.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The call was made, and what the host wrote makes no sense.
+    #[error("the host answered {call} with {problem}")]
+    Nonsense {
+        /// The core call.
+        call: &'static str,
+        /// What is wrong with the answer.
+        problem: &'static str,
+    },
+}
+
+impl DeviceError {
+    /// The errno of the host's answer, if it gave one. Failures on this side of the host
+    /// have none here, so that the two are never confused.
+    pub const fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Call(error) => error.errno(),
+            _ => None,
+        }
+    }
+}
+
+fn open_hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::ENOENT => " (is the module hcall loaded?)",
+        Errno::EACCES => " (only root may open it)",
+        Errno::ENXIO | Errno::ENODEV => " (the node is there but the module hcall is not)",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_errors_say_what_to_do() {
+        let open = |errno| DeviceError::Open {
+            path: "/dev/hcall".into(),
+            errno,
+        };
+        assert_eq!(
+            open(Errno::ENOENT).to_string(),
+            "cannot open /dev/hcall: ENOENT: no such object (is the module hcall loaded?)"
+        );
+        assert!(open(Errno::EACCES)
+            .to_string()
+            .ends_with("(only root may open it)"));
+    }
+
+    #[test]
+    fn only_the_hosts_errno_is_an_errno() {
+        let request = DeviceError::Request {
+            request: "CALL",
+            errno: Errno::EFAULT,
+        };
+        assert_eq!(request.errno(), None);
+        assert_eq!(DeviceError::Call(CallError::NotHcall).errno(), None);
+        assert_eq!(
+            DeviceError::from(CallError::Errno(Errno::ENOSYS)).errno(),
+            Some(Errno::ENOSYS)
+        );
+    }
+}
