@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(150);
 
 /// `noxsave`: XSAVE set-up of a nested guest panics under some emulators. `reboot=k`: the
 /// end of the guest is a reset by the keyboard controller.
-const COMMAND_LINE: &str = "console=ttyS0 panic=-1 reboot=k noxsave quiet lab.end=reset";
+const COMMAND_LINE: &str = "console=ttyS0 panic=-1 reboot=k noxsave loglevel=1 lab.end=reset";
 
 /// The two ways to boot the stock kernel.
 const IMAGES: [(&str, &str); 2] = [("bzImage", "vmlinuz"), ("vmlinux by PVH", "vmlinux")];

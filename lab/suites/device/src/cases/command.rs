@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command `hcall`.
+
+use crate::failure::{equal, passes, Check, Failure};
+use hcall_guest::abi::number::RANDOM;
+use hcall_guest::abi::version::PROBE_RESULT;
+use hcall_guest::abi::Transport;
+use hcall_ktap::{CaseResult, Suite, Verdict};
+use hcall_lab_contract::{mix, MIX, UNREGISTERED};
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const HCALL: &str = "/bin/hcall";
+
+pub(super) fn add(suite: Suite<'_>, transport: Transport) -> Suite<'_> {
+    suite
+        .case("hcall info", move || if_present(|| info(transport)))
+        .case("hcall call", || if_present(call))
+        .case("hcall call that fails", || if_present(failing_call))
+        .case("hcall echo", || if_present(echo))
+        .case("hcall log", || if_present(log))
+}
+
+fn if_present(check: impl FnOnce() -> Check) -> CaseResult {
+    if Path::new(HCALL).exists() {
+        passes(check())
+    } else {
+        Ok(Verdict::Skip(format!("{HCALL} is not in this image")))
+    }
+}
+
+fn info(transport: Transport) -> Check {
+    let value = json(&["info", "--json"])?;
+    equal("ok", &value["ok"], &Value::Bool(true))?;
+    equal(
+        "transport",
+        value["transport"].as_str(),
+        Some(transport.name()),
+    )?;
+    let text = succeed(&["info"])?;
+    let line = format!("transport    {transport}");
+    equal(
+        &text,
+        text.lines().any(|found| found.starts_with(&line)),
+        true,
+    )
+}
+
+fn call() -> Check {
+    let due = |payload| format!("{payload} ({payload:#x})\n");
+    equal("PROBE", succeed(&["call", "PROBE"])?, due(PROBE_RESULT))?;
+    let number = MIX[4].to_string();
+    let text = succeed(&["call", &number, "1", "0x2", "3", "0xffffffffffffffff"])?;
+    equal("MIX4", text, due(mix(4, [1, 2, 3, u64::MAX])))?;
+    let value = json(&["--json", "call", &MIX[1].get().to_string(), "9"])?;
+    equal("MIX1", value["result"].as_u64(), Some(mix(1, [9, 0, 0, 0])))
+}
+
+fn failing_call() -> Check {
+    let number = UNREGISTERED.to_string();
+    let unknown = "hcall: the host answered ENOSYS: not implemented\n";
+    equal("unknown", fail(&["call", &number], 1)?, unknown.to_owned())?;
+    let value = json(&["call", &number, "--json"])?;
+    equal("name", value["error"]["name"].as_str(), Some("ENOSYS"))?;
+
+    let refusal = fail(&["call", "RANDOM", "0x1000", "8"], 1)?;
+    let start = format!("hcall: the hcall module refused call {RANDOM}");
+    equal(&refusal, refusal.starts_with(&start), true)?;
+    let kvm = fail(&["call", "5"], 2)?;
+    equal(&kvm, kvm.contains("belongs to KVM"), true)
+}
+
+fn echo() -> Check {
+    equal("echo 7", succeed(&["echo", "7"])?, "7 (0x7)\n".to_owned())?;
+    let refusal = fail(&["echo", "0x8000000000000000"], 1)?;
+    equal(&refusal, refusal.contains("ERANGE"), true)
+}
+
+fn log() -> Check {
+    equal(
+        "log",
+        succeed(&["log", "#", "hello from hcall log"])?,
+        String::new(),
+    )?;
+    let value = json(&["log", "#", "hello", "--json"])?;
+    equal(
+        "written",
+        value["written"].as_u64(),
+        Some("# hello\n".len() as u64),
+    )
+}
+
+fn run(arguments: &[&str]) -> Result<Output, Failure> {
+    Command::new(HCALL)
+        .args(arguments)
+        .output()
+        .map_err(|error| Failure::new(format!("{HCALL}: {error}")))
+}
+
+/// Standard output of a command that must succeed and not complain.
+fn succeed(arguments: &[&str]) -> Result<String, Failure> {
+    let output = run(arguments)?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    equal(
+        format_args!("standard error of {arguments:?}"),
+        &*complaint,
+        "",
+    )?;
+    equal(
+        format_args!("status of {arguments:?}"),
+        output.status.code(),
+        Some(0),
+    )?;
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Standard error of a command that must fail with this status.
+fn fail(arguments: &[&str], status: i32) -> Result<String, Failure> {
+    let output = run(arguments)?;
+    equal(
+        format_args!("status of {arguments:?}"),
+        output.status.code(),
+        Some(status),
+    )?;
+    Ok(String::from_utf8(output.stderr)?)
+}
+
+/// The object that a command printed, however it ended.
+fn json(arguments: &[&str]) -> Result<Value, Failure> {
+    Ok(serde_json::from_slice(&run(arguments)?.stdout)?)
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The cases, in the order in which they run: each needs the module as the one before
+//! it left it.
+
+mod buffers;
+mod calls;
+mod command;
+mod info;
+mod kernel;
+mod loading;
+mod privilege;
+mod process;
+mod refusals;
+mod typed;
+mod unloading;
+
+use crate::context::Context;
+use crate::failure::passes;
+use hcall_guest::abi::Transport;
+use hcall_ktap::Suite;
+
+/// What is due in a guest whose host offers `transport`.
+pub(crate) fn with_host(context: &Context, transport: Transport) -> Suite<'_> {
+    let suite = Suite::new("device");
+    let suite = loading::add(suite, context, transport);
+    let suite = info::add(suite, transport);
+    let suite = calls::add(suite, transport);
+    let suite = refusals::add(suite, transport);
+    let suite = buffers::add(suite);
+    let suite = typed::add(suite, transport);
+    let suite = privilege::add(suite);
+    let suite = command::add(suite, transport);
+    let suite = unloading::add(suite, context);
+    // Keeps a device open for the rest of the process, and with it the module loaded.
+    let suite = process::add(suite, context);
+    kernel::add(suite, context)
+}
+
+/// What is due on a machine without a host.
+pub(crate) fn without_host(context: &Context) -> Suite<'_> {
+    Suite::new("device-without-host")
+        .case("the module refuses to load with ENODEV", || {
+            passes(loading::refuses(context))
+        })
+        .case("it says why in one line", || {
+            passes(loading::one_line(context))
+        })
+        .case("it leaves no node and is not loaded", || {
+            passes(crate::module::ensure_absent())
+        })
+        .case("the kernel log holds no warning", || {
+            passes(kernel::no_alarms(context))
+        })
+}

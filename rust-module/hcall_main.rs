@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0
+//! `hcall`: hypercalls for the processes of a guest, through `/dev/hcall`.
+//!
+//! Loads only where CPUID shows a host that speaks the ABI compiled in here; elsewhere
+//! it fails with `ENODEV` and one line in the kernel log, and has executed nothing.
+
+#[allow(dead_code, unreachable_pub)] // Shared with consumers that use other parts of it.
+mod abi;
+mod buffer;
+mod calls;
+mod device;
+mod host;
+mod parameters;
+mod policy;
+mod port;
+#[allow(dead_code, unreachable_pub)] // As `abi`.
+mod sdk;
+mod selftest;
+mod user;
+
+use device::OpenFile;
+use kernel::miscdevice::MiscDeviceRegistration;
+use kernel::prelude::*;
+use port::PortRegion;
+
+module! {
+    type: Hcall,
+    name: "hcall",
+    authors: ["The hcall developers"],
+    description: "Hypercalls to the VMM through /dev/hcall",
+    license: "GPL",
+    params: {
+        selftest: u32 {
+            default: 0,
+            description: "Hypercall to make at load time with arguments 1, 2, 3 (0: none)",
+        },
+        // 7.2 has no parameters of type `bool`.
+        allow_raw_gpa: u8 {
+            default: 0,
+            description: "Let processes pass guest-physical addresses to core calls (1: yes)",
+        },
+    },
+}
+
+/// What lives as long as the module; the device goes first, then the port.
+#[pin_data]
+struct Hcall {
+    #[pin]
+    _device: MiscDeviceRegistration<OpenFile>,
+    _port: Option<PortRegion>,
+}
+
+impl kernel::InPlaceModule for Hcall {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _port: start()?,
+            _device <- MiscDeviceRegistration::register(device::OPTIONS),
+        })
+    }
+}
+
+/// Everything before the device: find the host, make sure of it, say so.
+fn start() -> Result<Option<PortRegion>> {
+    let found = host::detect()?;
+    let port = PortRegion::request_for(&found)?;
+    let host = host::attach(found)?;
+    host::announce(host);
+    selftest::run(host)?;
+    Ok(port)
+}
