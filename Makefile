@@ -1,0 +1,54 @@
+# The project's commands. `make help` lists them; what they do is in lab/driver, and what
+# they need is provided by lab/provision.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+PROVISION := lab/provision
+CARGO := $(PROVISION)/cargo.sh
+KERNEL ?= cloud
+
+# Linked statically: it may have been built in the toolchain's root, and runs outside.
+TARGET := x86_64-unknown-linux-gnu
+LAB := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release/hcall-lab
+
+# V=1 shows the whole output of everything that is run.
+LAB_FLAGS := $(if $(filter 1,$(V)),--verbose)
+
+.PHONY: help run test suite module fmt clean lab host-packages
+
+## help: this list
+help:
+	@sed -n 's/^## /  make /p' $(firstword $(MAKEFILE_LIST))
+
+## run: the first hypercall, from a unikernel, a kernel and a process
+run: lab
+	@$(LAB) $(LAB_FLAGS) run
+
+## test: every test of the project; STAGE=… only the stages with this in their name
+test: lab
+	@$(LAB) $(LAB_FLAGS) test $(if $(STAGE),'$(STAGE)')
+
+## suite NAME=…: one suite of lab/suites.toml
+suite: lab
+	@$(LAB) $(LAB_FLAGS) suite '$(NAME)'
+
+## module KERNEL=…: the module for cloud (default), generic, or an exact kernel release
+module: host-packages
+	@$(PROVISION)/module.sh '$(KERNEL)'
+
+## fmt: format the Rust code
+fmt:
+	@$(CARGO) fmt --all
+
+## clean: remove what was built here; the cache of kernels and tools stays
+clean:
+	@$(CARGO) clean
+
+lab: host-packages
+	@CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static -C strip=debuginfo' \
+		$(CARGO) build --quiet --locked --release --target $(TARGET) --package hcall-lab
+
+host-packages:
+	@$(PROVISION)/host-packages.sh

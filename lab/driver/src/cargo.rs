@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What cargo builds for the lab's machines: static Linux programs and unikernels.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::description::Source;
+use crate::provision::{cargo, none_target_arguments};
+use crate::workshop::Workshop;
+
+const LINUX: &str = "x86_64-unknown-linux-gnu";
+/// The target of unikernels.
+pub(crate) const NONE: &str = "x86_64-unknown-none";
+
+/// The packages that exist for [`NONE`] only.
+pub(crate) const UNIKERNEL_PACKAGES: [&str; 2] = ["hcall-unikernels", "hcall-lab-guests"];
+
+/// Programs by package and name.
+pub(crate) type Programs = BTreeMap<(String, String), PathBuf>;
+
+/// Unikernels by package: name and file.
+pub(crate) type Unikernels = BTreeMap<String, Vec<(String, PathBuf)>>;
+
+/// A statically linked program.
+pub(crate) fn program(workshop: &Workshop, package: &str, name: &str) -> Result<PathBuf> {
+    let programs = match workshop.programs.get() {
+        Some(programs) => programs,
+        None => {
+            let built = build_programs(workshop)?;
+            workshop.programs.get_or_init(|| built)
+        }
+    };
+    programs
+        .get(&(package.to_owned(), name.to_owned()))
+        .cloned()
+        .with_context(|| format!("the package {package} has no program {name}"))
+}
+
+/// The unikernels of these packages.
+pub(crate) fn unikernels(
+    workshop: &Workshop,
+    packages: &[String],
+) -> Result<Vec<(String, PathBuf)>> {
+    let unikernels = match workshop.unikernels.get() {
+        Some(unikernels) => unikernels,
+        None => {
+            let built = build_unikernels(workshop)?;
+            workshop.unikernels.get_or_init(|| built)
+        }
+    };
+    let mut found = Vec::new();
+    for package in packages {
+        let of_package = unikernels
+            .get(package)
+            .with_context(|| format!("the package {package} has no unikernels"))?;
+        found.extend_from_slice(of_package);
+    }
+    Ok(found)
+}
+
+/// A directory with the unikernels of these packages and nothing else.
+pub(crate) fn unikernel_directory(workshop: &Workshop, packages: &[&str]) -> Result<PathBuf> {
+    let packages: Vec<String> = packages.iter().map(ToString::to_string).collect();
+    let directory = workshop
+        .places
+        .output
+        .join("guests")
+        .join(packages.join("+"));
+    if directory.exists() {
+        fs::remove_dir_all(&directory)
+            .with_context(|| format!("cannot empty {}", directory.display()))?;
+    }
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    for (name, file) in unikernels(workshop, &packages)? {
+        fs::copy(&file, directory.join(name))
+            .with_context(|| format!("cannot copy {}", file.display()))?;
+    }
+    Ok(directory)
+}
+
+/// All programs of all images at once: one set of features, so that nothing is built twice.
+fn build_programs(workshop: &Workshop) -> Result<Programs> {
+    let packages: BTreeSet<&str> = workshop
+        .descriptions
+        .sources()
+        .filter_map(|source| match source {
+            Source::Program { package, .. } => Some(package.as_str()),
+            _ => None,
+        })
+        .collect();
+    println!("      building the programs of the lab's images");
+    let output = cargo("cargo build (programs)", workshop)
+        .arguments([
+            "build",
+            "--locked",
+            "--release",
+            "--bins",
+            "--target",
+            LINUX,
+        ])
+        .arguments(["--message-format", "json-render-diagnostics"])
+        .arguments(packages.iter().flat_map(|package| ["--package", package]))
+        .environment(
+            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
+            "-C target-feature=+crt-static -C strip=debuginfo",
+        )
+        .output(workshop)?;
+    Ok(executables(&output))
+}
+
+fn build_unikernels(workshop: &Workshop) -> Result<Unikernels> {
+    println!("      building the unikernels");
+    let output = cargo("cargo build (unikernels)", workshop)
+        .arguments(["build", "--locked", "--release", "--bins", "--target", NONE])
+        .arguments(["--message-format", "json-render-diagnostics"])
+        .arguments(none_target_arguments(workshop)?)
+        .arguments(
+            UNIKERNEL_PACKAGES
+                .iter()
+                .flat_map(|package| ["--package", package]),
+        )
+        .output(workshop)?;
+    let mut unikernels = Unikernels::new();
+    for ((package, name), file) in executables(&output) {
+        unikernels.entry(package).or_default().push((name, file));
+    }
+    Ok(unikernels)
+}
+
+/// The part of cargo's messages that matters here.
+#[derive(Debug, Deserialize)]
+struct Message {
+    reason: String,
+    manifest_path: Option<PathBuf>,
+    target: Option<Target>,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// The executables that cargo says it built, or found up to date.
+fn executables(messages: &[String]) -> Programs {
+    messages
+        .iter()
+        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
+        .filter(|message| message.reason == "compiler-artifact")
+        .filter_map(|message| {
+            let package = package_name(&message.manifest_path?)?;
+            Some(((package, message.target?.name), message.executable?))
+        })
+        .collect()
+}
+
+fn package_name(manifest: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        package: Package,
+    }
+    #[derive(Deserialize)]
+    struct Package {
+        name: String,
+    }
+    let manifest: Manifest = toml::from_str(&fs::read_to_string(manifest).ok()?).ok()?;
+    Some(manifest.package.name)
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The descriptions in `lab/machines/*.toml` and `lab/suites.toml`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::str::FromStr;
+
+use anyhow::{bail, Context, Result};
+use hcall_lab_contract::PRINT;
+use serde::de::DeserializeOwned;
+use serde::Deserialize;
+
+/// Everything that is described.
+#[derive(Debug)]
+pub(crate) struct Descriptions {
+    machines: BTreeMap<String, Machine>,
+    images: BTreeMap<String, Image>,
+    suites: BTreeMap<String, Suite>,
+    /// What `make run` shows where this machine cannot do it by itself.
+    pub(crate) demonstration: Suite,
+}
+
+/// An emulated machine.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Machine {
+    /// The emulator.
+    pub(crate) program: String,
+    /// Its arguments, in which `{kernel}`, `{initramfs}` and `{cmdline}` are replaced.
+    pub(crate) arguments: Vec<String>,
+    /// The start of the kernel command line.
+    pub(crate) cmdline: String,
+    /// What the machine's images load at boot, with what it depends on.
+    pub(crate) kernel_module: Option<String>,
+    /// How long the kernel may take to reach init.
+    pub(crate) boot_limit_seconds: u64,
+}
+
+/// The content of an initramfs: places in it and their sources.
+pub(crate) type Image = BTreeMap<String, Source>;
+
+/// What is booted where, and what is run there.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Suite {
+    pub(crate) machine: String,
+    pub(crate) image: String,
+    /// Programs with their arguments, run in this order.
+    pub(crate) commands: Vec<Vec<String>>,
+    pub(crate) limit_seconds: u64,
+}
+
+impl Suite {
+    /// Puts the number of the first example's call in its place.
+    fn fill_in(&mut self) {
+        let number = PRINT.get().to_string();
+        for word in self.commands.iter_mut().flatten() {
+            *word = word.replace("{PRINT}", &number);
+        }
+    }
+}
+
+/// Where a file of an image comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Source {
+    /// A statically linked program.
+    Program { package: String, name: String },
+    /// All unikernels of these packages.
+    Unikernels(Vec<String>),
+    /// A file of the stock kernel.
+    Kernel(String),
+    /// The module, built for that kernel.
+    Module,
+    /// Another image.
+    Image(String),
+}
+
+impl FromStr for Source {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        match words[..] {
+            ["program", program] => {
+                let (package, name) = program
+                    .split_once('/')
+                    .with_context(|| format!("`{text}`: a program is PACKAGE/NAME"))?;
+                Ok(Self::Program {
+                    package: package.to_owned(),
+                    name: name.to_owned(),
+                })
+            }
+            ["unikernels", ref packages @ ..] if !packages.is_empty() => Ok(Self::Unikernels(
+                packages.iter().map(ToString::to_string).collect(),
+            )),
+            ["kernel", name] => Ok(Self::Kernel(name.to_owned())),
+            ["module"] => Ok(Self::Module),
+            ["image", name] => Ok(Self::Image(name.to_owned())),
+            _ => bail!(
+                "`{text}` is no source: program PACKAGE/NAME, unikernels PACKAGE, kernel NAME, \
+                 module or image NAME is expected"
+            ),
+        }
+    }
+}
+
+impl TryFrom<String> for Source {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+            .map_err(|error: anyhow::Error| error.to_string())
+    }
+}
+
+/// The file `suites.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SuitesFile {
+    image: BTreeMap<String, Image>,
+    suite: BTreeMap<String, Suite>,
+    demonstration: Suite,
+}
+
+impl Descriptions {
+    /// Reads those in the lab's directory, and checks that they fit together.
+    pub(crate) fn read(lab: &Path) -> Result<Self> {
+        let file: SuitesFile = read_toml(&lab.join("suites.toml"))?;
+        let mut descriptions = Self {
+            machines: read_machines(&lab.join("machines"))?,
+            images: file.image,
+            suites: file.suite,
+            demonstration: file.demonstration,
+        };
+        descriptions.demonstration.fill_in();
+        for (name, suite) in &descriptions.suites {
+            descriptions
+                .check(suite)
+                .with_context(|| format!("lab/suites.toml, suite {name}"))?;
+        }
+        descriptions
+            .check(&descriptions.demonstration)
+            .context("lab/suites.toml, demonstration")?;
+        Ok(descriptions)
+    }
+
+    fn check(&self, suite: &Suite) -> Result<()> {
+        self.machine(&suite.machine)?;
+        self.check_image(&suite.image, 0)?;
+        if suite.commands.iter().any(Vec::is_empty) || suite.commands.is_empty() {
+            bail!("it has no command, or an empty one");
+        }
+        Ok(())
+    }
+
+    fn check_image(&self, name: &str, depth: usize) -> Result<()> {
+        if depth > self.images.len() {
+            bail!("the image {name} contains itself");
+        }
+        for source in self.image(name)?.values() {
+            if let Source::Image(inner) = source {
+                self.check_image(inner, depth + 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn machine(&self, name: &str) -> Result<&Machine> {
+        find(&self.machines, "machine", name)
+    }
+
+    pub(crate) fn image(&self, name: &str) -> Result<&Image> {
+        find(&self.images, "image", name)
+    }
+
+    pub(crate) fn suite(&self, name: &str) -> Result<&Suite> {
+        find(&self.suites, "suite", name)
+    }
+
+    /// The sources of all images.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.images.values().flat_map(BTreeMap::values)
+    }
+}
+
+fn find<'a, T>(all: &'a BTreeMap<String, T>, kind: &str, name: &str) -> Result<&'a T> {
+    all.get(name).with_context(|| {
+        let known: Vec<&str> = all.keys().map(String::as_str).collect();
+        format!(
+            "there is no {kind} `{name}`; there are: {}",
+            known.join(", ")
+        )
+    })
+}
+
+fn read_machines(directory: &Path) -> Result<BTreeMap<String, Machine>> {
+    let context = || format!("cannot read the directory {}", directory.display());
+    let mut machines = BTreeMap::new();
+    for entry in fs::read_dir(directory).with_context(context)? {
+        let path = entry.with_context(context)?.path();
+        let Some(name) = path.file_stem().and_then(|stem| stem.to_str()) else {
+            continue;
+        };
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            machines.insert(name.to_owned(), read_toml(&path)?);
+        }
+    }
+    Ok(machines)
+}
+
+fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("{}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_descriptions_of_this_lab_fit_together() {
+        let lab = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let descriptions = Descriptions::read(&lab).expect("the lab's descriptions");
+        for suite in ["svm", "plain"] {
+            descriptions.suite(suite).expect(suite);
+        }
+        let error = descriptions
+            .suite("absent")
+            .expect_err("no such suite")
+            .to_string();
+        assert!(error.contains("svm"), "{error}");
+    }
+
+    #[test]
+    fn sources() {
+        let program = Source::Program {
+            package: "a".to_owned(),
+            name: "b".to_owned(),
+        };
+        assert_eq!("program a/b".parse::<Source>().expect("a program"), program);
+        let unikernels = Source::Unikernels(vec!["a".to_owned(), "b".to_owned()]);
+        assert_eq!(
+            "unikernels a b".parse::<Source>().expect("two packages"),
+            unikernels
+        );
+        for wrong in [
+            "",
+            "program b",
+            "unikernels",
+            "kernel",
+            "module x",
+            "floppy a",
+        ] {
+            assert!(wrong.parse::<Source>().is_err(), "{wrong}");
+        }
+    }
+}

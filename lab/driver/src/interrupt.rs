@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Nothing that this program started outlives it: Ctrl-C and its relatives end the child
+//! first, with its whole process group. (Death by SIGKILL is covered by the child's
+//! parent-death signal, see `process.rs`.)
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use anyhow::{Context, Result};
+use rustix::process::{kill_process, kill_process_group, Pid, Signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::process::Group;
+
+/// The child that is running; there is never more than one.
+static CHILD: Mutex<Option<(Pid, Group)>> = Mutex::new(None);
+
+/// Ends the child and this program when it is told to end.
+pub(crate) fn end_children_on_signals() -> Result<()> {
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for signals")?;
+    thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            // Held until the end: no child can be started any more.
+            let child = child();
+            if let Some((pid, group)) = *child {
+                kill(pid, group);
+            }
+            eprintln!("hcall-lab: ended by signal {signal}");
+            std::process::exit(128 + signal);
+        }
+    });
+    Ok(())
+}
+
+/// Starts a child by `start` and registers it, so that no signal comes in between.
+pub(crate) fn register<T, E>(
+    group: Group,
+    start: impl FnOnce() -> Result<T, E>,
+    pid: impl FnOnce(&T) -> Pid,
+) -> Result<T, E> {
+    let mut child = child();
+    let started = start()?;
+    *child = Some((pid(&started), group));
+    Ok(started)
+}
+
+/// The child has been waited for.
+pub(crate) fn unregister() {
+    *child() = None;
+}
+
+/// Ends the registered child, if it is still there.
+pub(crate) fn end_child() {
+    if let Some((pid, group)) = *child() {
+        kill(pid, group);
+    }
+}
+
+fn child() -> MutexGuard<'static, Option<(Pid, Group)>> {
+    CHILD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The error, that there is no such process, is what is wanted.
+fn kill(pid: Pid, group: Group) {
+    let _ = match group {
+        Group::Own => kill_process_group(pid, Signal::KILL),
+        Group::Callers => kill_process(pid, Signal::TERM),
+    };
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the scripts in `lab/provision` provide.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::process::{Group, Job};
+use crate::workshop::Workshop;
+
+/// Everything cold: a toolchain, a kernel's Rust metadata, a module.
+const LIMIT: Duration = Duration::from_secs(45 * 60);
+
+/// The two kernels that Debian builds for virtual machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Flavour {
+    /// The one that the lab boots.
+    Cloud,
+    Generic,
+}
+
+impl Flavour {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Cloud => "cloud",
+            Self::Generic => "generic",
+        }
+    }
+}
+
+/// The directory of the stock kernel that the lab boots.
+pub(crate) fn kernel(workshop: &Workshop) -> Result<PathBuf> {
+    if let Some(directory) = workshop.kernel.get() {
+        return Ok(directory.clone());
+    }
+    let directory = path_from(workshop, "kernel.sh", &[Flavour::Cloud.name()])?;
+    Ok(workshop.kernel.get_or_init(|| directory).clone())
+}
+
+/// `hcall.ko` for a flavour of the kernel.
+pub(crate) fn module(workshop: &mut Workshop, flavour: Flavour) -> Result<PathBuf> {
+    if let Some(module) = workshop.modules.get(&flavour) {
+        return Ok(module.clone());
+    }
+    let module = path_from(workshop, "module.sh", &[flavour.name()])?;
+    workshop.modules.insert(flavour, module.clone());
+    Ok(module)
+}
+
+/// The arguments with which cargo builds for the unikernels' target on this machine.
+pub(crate) fn none_target_arguments(workshop: &Workshop) -> Result<Vec<String>> {
+    let line = last_line(workshop, "none-target.sh", &[])?;
+    Ok(line.split_whitespace().map(str::to_owned).collect())
+}
+
+/// A job that runs cargo, this machine's or the toolchain's.
+pub(crate) fn cargo(name: &str, workshop: &Workshop) -> Job {
+    Job::new(name, script(workshop, "cargo.sh")).limit(LIMIT)
+}
+
+/// A job that runs cargo of the kernel's own toolchain, the oldest that must do.
+pub(crate) fn oldest_cargo(name: &str, workshop: &Workshop) -> Job {
+    let target = workshop.places.checkout.join("target/oldest");
+    Job::new(name, script(workshop, "in-toolchain.sh"))
+        .arguments(["cargo"])
+        .environment("CARGO_TARGET_DIR", target)
+        .group(Group::Callers)
+        .limit(LIMIT)
+}
+
+fn path_from(workshop: &Workshop, name: &str, arguments: &[&str]) -> Result<PathBuf> {
+    last_line(workshop, name, arguments).map(PathBuf::from)
+}
+
+fn last_line(workshop: &Workshop, name: &str, arguments: &[&str]) -> Result<String> {
+    Job::new(name, script(workshop, name))
+        .arguments(arguments)
+        .limit(LIMIT)
+        .group(Group::Callers)
+        .output(workshop)?
+        .pop()
+        .with_context(|| format!("lab/provision/{name} printed nothing"))
+}
+
+fn script(workshop: &Workshop, name: &str) -> PathBuf {
+    workshop.places.checkout.join("lab/provision").join(name)
+}

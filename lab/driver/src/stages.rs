@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The stages of `make test`, cheapest first; nothing is built while a machine runs.
+
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use hcall_ktap::Report;
+
+use crate::cargo::{self, NONE, UNIKERNEL_PACKAGES};
+use crate::libtest::Libtest;
+use crate::places::is_installed;
+use crate::process::{Collect, Finished, Job};
+use crate::provision::{self, none_target_arguments, Flavour};
+use crate::score::Score;
+use crate::suite;
+use crate::workshop::Workshop;
+
+/// A part of the tests.
+pub(crate) struct Stage {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(&mut Workshop) -> Result<Score>,
+}
+
+/// All of them, in order.
+pub(crate) const STAGES: [Stage; 13] = [
+    Stage {
+        name: "format",
+        run: format,
+    },
+    Stage {
+        name: "shell scripts",
+        run: shell_scripts,
+    },
+    Stage {
+        name: "lints",
+        run: lints,
+    },
+    Stage {
+        name: "lints of unikernels",
+        run: lints_of_unikernels,
+    },
+    Stage {
+        name: "unit, integration and doc tests",
+        run: cargo_tests,
+    },
+    Stage {
+        name: "documentation",
+        run: documentation,
+    },
+    Stage {
+        name: "Miri on hcall-abi",
+        run: miri,
+    },
+    Stage {
+        name: "oldest Rust",
+        run: oldest_rust,
+    },
+    Stage {
+        name: "module for the cloud kernel",
+        run: |workshop| module(workshop, Flavour::Cloud),
+    },
+    Stage {
+        name: "module for the generic kernel",
+        run: |workshop| module(workshop, Flavour::Generic),
+    },
+    Stage {
+        name: "local KVM",
+        run: local_kvm,
+    },
+    Stage {
+        name: "lab suite plain",
+        run: |workshop| suite::run(workshop, "plain"),
+    },
+    Stage {
+        name: "lab suite svm",
+        run: |workshop| suite::run(workshop, "svm"),
+    },
+];
+
+fn format(workshop: &mut Workshop) -> Result<Score> {
+    let job = provision::cargo("cargo fmt", workshop).arguments(["fmt", "--all", "--check"]);
+    one_check("format", job, workshop)
+}
+
+/// The workspace without what cannot be built for this machine.
+fn workspace() -> impl Iterator<Item = &'static str> {
+    let excluded = UNIKERNEL_PACKAGES
+        .into_iter()
+        .flat_map(|package| ["--exclude", package]);
+    ["--locked", "--workspace"].into_iter().chain(excluded)
+}
+
+/// Unikernels, and the SDK as they use it.
+fn unikernel_packages() -> impl Iterator<Item = &'static str> {
+    let packages = UNIKERNEL_PACKAGES
+        .into_iter()
+        .flat_map(|package| ["--package", package]);
+    [
+        "--locked",
+        "--target",
+        NONE,
+        "--package",
+        "hcall-guest",
+        "--features",
+        "hcall-guest/unikernel",
+    ]
+    .into_iter()
+    .chain(packages)
+}
+
+fn lints(workshop: &mut Workshop) -> Result<Score> {
+    let job = provision::cargo("cargo clippy", workshop)
+        .arguments(["clippy", "--all-targets"])
+        .arguments(workspace())
+        .arguments(["--", "-D", "warnings"]);
+    one_check("clippy", job, workshop)
+}
+
+fn lints_of_unikernels(workshop: &mut Workshop) -> Result<Score> {
+    let job = provision::cargo("cargo clippy (unikernels)", workshop)
+        .arguments(["clippy"])
+        .arguments(unikernel_packages())
+        .arguments(none_target_arguments(workshop)?)
+        .arguments(["--", "-D", "warnings"]);
+    one_check("clippy for unikernels", job, workshop)
+}
+
+fn cargo_tests(workshop: &mut Workshop) -> Result<Score> {
+    let job = provision::cargo("cargo test", workshop)
+        .arguments(["test", "--no-fail-fast"])
+        .arguments(workspace());
+    run_tests(job, workshop)
+}
+
+fn run_tests(job: Job, workshop: &Workshop) -> Result<Score> {
+    let mut libtest = Libtest::default();
+    let finished = job.merged().run(workshop, &mut libtest)?;
+    Ok(libtest.finish(&finished))
+}
+
+/// The workspace builds with the Rust that the kernel's own toolchain has.
+fn oldest_rust(workshop: &mut Workshop) -> Result<Score> {
+    let job = provision::oldest_cargo("cargo check (oldest Rust)", workshop)
+        .arguments(["check", "--all-targets"])
+        .arguments(workspace());
+    one_check("oldest Rust", job, workshop)
+}
+
+fn documentation(workshop: &mut Workshop) -> Result<Score> {
+    let document = |name| {
+        provision::cargo(name, workshop)
+            .arguments(["doc", "--no-deps"])
+            .environment("RUSTDOCFLAGS", "-D warnings")
+    };
+    let job = document("cargo doc").arguments(workspace());
+    let mut score = one_check("cargo doc", job, workshop)?;
+    let job = document("cargo doc (unikernels)")
+        .arguments(["--locked", "--target", NONE, "--package", "hcall-guest"])
+        .arguments(["--features", "unikernel"])
+        .arguments(none_target_arguments(workshop)?);
+    score.add(one_check("cargo doc for unikernels", job, workshop)?);
+    Ok(score)
+}
+
+fn miri(workshop: &mut Workshop) -> Result<Score> {
+    if let Err(reason) = prepare_miri(workshop) {
+        return Ok(Score::skipped("Miri on hcall-abi", reason));
+    }
+    let job = Job::new("cargo miri", "rustup")
+        .arguments([
+            "run",
+            "nightly",
+            "cargo",
+            "miri",
+            "test",
+            "--package",
+            "hcall-abi",
+        ])
+        .environment("MIRIFLAGS", "-Zmiri-strict-provenance");
+    run_tests(job, workshop)
+}
+
+/// Has the nightly toolchain's Miri, or says why not.
+fn prepare_miri(workshop: &Workshop) -> Result<(), String> {
+    let rustup = |arguments: &[&str]| {
+        let job = Job::new("rustup", "rustup").arguments(arguments);
+        let mut collect = Collect::default();
+        let ran = job.run(workshop, &mut collect);
+        ran.is_ok_and(|finished| finished.succeeded())
+            .then_some(collect.output)
+    };
+    let toolchains = rustup(&["toolchain", "list"]).ok_or("rustup is not installed")?;
+    if !toolchains
+        .iter()
+        .any(|toolchain| toolchain.starts_with("nightly"))
+    {
+        return Err("no nightly toolchain is installed".to_owned());
+    }
+    if rustup(&["run", "nightly", "cargo", "miri", "--version"]).is_some() {
+        return Ok(());
+    }
+    rustup(&[
+        "component",
+        "add",
+        "--toolchain",
+        "nightly",
+        "miri",
+        "rust-src",
+    ])
+    .map(|_| ())
+    .ok_or_else(|| "rustup cannot add miri to the nightly toolchain".to_owned())
+}
+
+fn shell_scripts(workshop: &mut Workshop) -> Result<Score> {
+    if !is_installed("shellcheck") {
+        return Ok(Score::skipped("shellcheck", "shellcheck is not installed"));
+    }
+    let mut scripts = Vec::new();
+    find_scripts(&workshop.places.checkout, &mut scripts)?;
+    let job = Job::new("shellcheck", "shellcheck")
+        .arguments(["--external-sources", "--source-path", "SCRIPTDIR"])
+        .arguments(scripts);
+    one_check("shellcheck", job, workshop)
+}
+
+/// Scripts are named `*.sh`, or begin with a line that names bash.
+fn find_scripts(directory: &Path, scripts: &mut Vec<PathBuf>) -> Result<()> {
+    let context = || format!("cannot read the directory {}", directory.display());
+    for entry in fs::read_dir(directory).with_context(context)? {
+        let entry = entry.with_context(context)?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let kind = entry.file_type().with_context(context)?;
+        if kind.is_dir() && name != "target" && name != ".git" {
+            find_scripts(&path, scripts)?;
+        } else if kind.is_file() && is_script(&path) {
+            scripts.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn is_script(path: &Path) -> bool {
+    if path.extension().is_some() {
+        return path.extension().is_some_and(|extension| extension == "sh");
+    }
+    fs::read(path).is_ok_and(|content| content.starts_with(b"#!/usr/bin/env bash\n"))
+}
+
+fn module(workshop: &mut Workshop, flavour: Flavour) -> Result<Score> {
+    provision::module(workshop, flavour)?;
+    Ok(Score::passed())
+}
+
+fn local_kvm(workshop: &mut Workshop) -> Result<Score> {
+    let device = Path::new("/dev/kvm");
+    if let Err(error) = OpenOptions::new().read(true).write(true).open(device) {
+        return Ok(Score::skipped(
+            "local KVM",
+            format!("{}: {error}", device.display()),
+        ));
+    }
+    let suite = cargo::program(workshop, "hcall-suite-kvm", "kvm-suite")?;
+    let vmm = cargo::program(workshop, "hcall-vmm", "hcall-vmm")?;
+    let guests = cargo::unikernel_directory(workshop, &UNIKERNEL_PACKAGES)?;
+    let mut collect = Collect::default();
+    let finished = Job::new("kvm-suite", suite)
+        .arguments(["--guests".as_ref(), guests.as_os_str()])
+        .arguments(["--vmm".as_ref(), vmm.as_os_str()])
+        .limit(Duration::from_secs(180))
+        .run(workshop, &mut collect)?;
+    let report = Report::parse(collect.output.iter().map(String::as_str));
+    let mut score = Score::of_report("local KVM", &report);
+    if !finished.succeeded() && !report.failed() {
+        score.fail("local KVM/exit status", failure_of(&finished));
+    }
+    Ok(score)
+}
+
+/// A job that is one test: it passes by succeeding.
+fn one_check(name: &str, job: Job, workshop: &Workshop) -> Result<Score> {
+    let finished = job.run(workshop, &mut Collect::default())?;
+    if finished.succeeded() {
+        return Ok(Score::passed());
+    }
+    Ok(Score::failed(name, failure_of(&finished)))
+}
+
+fn failure_of(finished: &Finished) -> Vec<String> {
+    let mut why = vec![finished.how()];
+    why.extend(finished.last_lines());
+    why
+}
