@@ -13,15 +13,15 @@ mod host;
 mod parameters;
 mod policy;
 mod port;
+mod registration;
 #[allow(dead_code, unreachable_pub)] // As `abi`.
 mod sdk;
 mod selftest;
 mod user;
 
-use device::OpenFile;
-use kernel::miscdevice::MiscDeviceRegistration;
 use kernel::prelude::*;
 use port::PortRegion;
+use registration::Registration;
 
 module! {
     type: Hcall,
@@ -46,15 +46,15 @@ module! {
 #[pin_data]
 struct Hcall {
     #[pin]
-    _device: MiscDeviceRegistration<OpenFile>,
+    _device: Registration,
     _port: Option<PortRegion>,
 }
 
 impl kernel::InPlaceModule for Hcall {
-    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             _port: start()?,
-            _device <- MiscDeviceRegistration::register(device::OPTIONS),
+            _device <- Registration::register(module),
         })
     }
 }
