@@ -48,7 +48,7 @@ const DIRECTION_READ: u32 = 2;
 /// size in 16–29, type in 8–15, sequence in 0–7.
 const fn ioctl_number(direction: u32, sequence: u8, size: usize) -> u32 {
     assert!(size < 1 << 14);
-    direction << 30 | (size as u32) << 16 | (IOCTL_MAGIC as u32) << 8 | sequence as u32
+    (direction << 30) | ((size as u32) << 16) | ((IOCTL_MAGIC as u32) << 8) | sequence as u32
 }
 
 /// One hypercall.

@@ -89,7 +89,7 @@ impl TransportSet {
     /// This set and `transport`.
     #[must_use]
     pub const fn with(self, transport: Transport) -> Self {
-        Self(self.0 | 1 << transport.raw())
+        Self(self.0 | (1 << transport.raw()))
     }
 
     /// What is in both sets.

@@ -75,9 +75,9 @@ fn clocks_come_back_and_others_are_none() {
 /// As Linux' `_IOR` and `_IOWR` compose them on x86, worked out by hand.
 #[test]
 fn requests_are_composed_as_linux_does() {
-    assert_eq!(ioctl::INFO, 2 << 30 | 64 << 16 | 0x48 << 8);
-    assert_eq!(ioctl::CALL, 3 << 30 | 48 << 16 | 0x48 << 8 | 1);
-    assert_eq!(ioctl::CALL_BUFFER, 3 << 30 | 64 << 16 | 0x48 << 8 | 2);
+    assert_eq!(ioctl::INFO, (2 << 30) | (64 << 16) | (0x48 << 8));
+    assert_eq!(ioctl::CALL, (3 << 30) | (48 << 16) | (0x48 << 8) | 1);
+    assert_eq!(ioctl::CALL_BUFFER, (3 << 30) | (64 << 16) | (0x48 << 8) | 2);
 }
 
 /// Sizes that are multiples of 8 and fields at their natural alignment are what makes the

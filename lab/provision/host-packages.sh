@@ -10,7 +10,7 @@ NEEDED=(
     git make gcc libc6-dev ca-certificates
     debian-archive-keyring mmdebstrap
     qemu-system-x86 seabios
-    cpio kmod xz-utils zstd
+    cpio kmod xz-utils zstd shellcheck
 )
 RUST=(cargo rustc rust-src rustfmt rust-clippy lld)
 

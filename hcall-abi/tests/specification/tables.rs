@@ -291,7 +291,12 @@ fn requests_are_the_crates() {
             other => panic!("no request has direction {other}"),
         };
         assert_eq!(row.cell(2), direction, "{}", row.place());
-        assert_eq!(word(row.code(4)), number >> 16 & 0x3fff, "{}", row.place());
+        assert_eq!(
+            word(row.code(4)),
+            (number >> 16) & 0x3fff,
+            "{}",
+            row.place()
+        );
         assert_eq!(
             integer(row.code(4)) as usize,
             sizes[row.code(3)],

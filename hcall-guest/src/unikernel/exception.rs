@@ -70,10 +70,10 @@ impl Gate {
         const CODE_SELECTOR: u64 = 8;
         const PRESENT_INTERRUPT_GATE: u64 = 0x8e00;
         Self {
-            low: handler & 0xffff
-                | CODE_SELECTOR << 16
-                | PRESENT_INTERRUPT_GATE << 32
-                | (handler >> 16 & 0xffff) << 48,
+            low: (handler & 0xffff)
+                | (CODE_SELECTOR << 16)
+                | (PRESENT_INTERRUPT_GATE << 32)
+                | (((handler >> 16) & 0xffff) << 48),
             high: handler >> 32,
         }
     }

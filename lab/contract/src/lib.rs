@@ -49,7 +49,7 @@ pub fn mix(arity: u64, arguments: [u64; 4]) -> u64 {
         .fold(arity.wrapping_add(1), |sum, argument| {
             (sum.rotate_left(17) ^ argument).wrapping_mul(0x9e37_79b9_7f4a_7c15)
         });
-    (mixed ^ mixed >> 32) & (u64::MAX >> 1)
+    (mixed ^ (mixed >> 32)) & (u64::MAX >> 1)
 }
 
 /// How many calls of each arity the unikernel `arity` makes.
@@ -74,9 +74,9 @@ impl ArgumentSequence {
         for argument in arguments.iter_mut().take(arity) {
             self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
             let mut mixed = self.state;
-            mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-            *argument = mixed ^ mixed >> 31;
+            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            *argument = mixed ^ (mixed >> 31);
         }
         arguments
     }

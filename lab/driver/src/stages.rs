@@ -140,11 +140,12 @@ fn run_tests(job: Job, workshop: &Workshop) -> Result<Score> {
     Ok(libtest.finish(&finished))
 }
 
-/// The workspace builds with the Rust that the kernel's own toolchain has.
+/// The workspace builds, and is clean, with the Rust that the kernel's own toolchain has.
 fn oldest_rust(workshop: &mut Workshop) -> Result<Score> {
-    let job = provision::oldest_cargo("cargo check (oldest Rust)", workshop)
-        .arguments(["check", "--all-targets"])
-        .arguments(workspace());
+    let job = provision::oldest_cargo("cargo clippy (oldest Rust)", workshop)
+        .arguments(["clippy", "--all-targets"])
+        .arguments(workspace())
+        .arguments(["--", "-D", "warnings"]);
     one_check("oldest Rust", job, workshop)
 }
 

@@ -7,7 +7,7 @@ use hcall_vmm::cpuid::{advertise, CpuidError};
 use kvm_bindings::{kvm_cpuid_entry2, CpuId, KVM_MAX_CPUID_ENTRIES};
 
 /// PV_UNHALT, PV_SEND_IPI, PV_SCHED_YIELD, HC_MAP_GPA_RANGE, MIGRATION_CONTROL.
-const BY_HYPERCALL: u32 = 1 << 7 | 1 << 11 | 1 << 13 | 1 << 16 | 1 << 17;
+const BY_HYPERCALL: u32 = (1 << 7) | (1 << 11) | (1 << 13) | (1 << 16) | (1 << 17);
 
 fn entry(function: u32, text: &[u8; 12]) -> kvm_cpuid_entry2 {
     let word = |at: usize| u32::from_le_bytes(text[at..at + 4].try_into().unwrap());

@@ -94,7 +94,7 @@ fn upper_half_of_the_number_must_be_zero() {
     host.hypercalls().register(SUM, |_| Ok(0)).unwrap();
     for transport in [Transport::Instruction, Transport::Port] {
         let mut vcpu = FakeVcpu::new();
-        let number = 1 << 32 | u64::from(SUM.get());
+        let number = (1 << 32) | u64::from(SUM.get());
         match transport {
             Transport::Instruction => vcpu.trap(number, [0; 4]),
             _ => vcpu.out(number, [0; 4]),

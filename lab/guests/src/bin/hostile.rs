@@ -109,7 +109,7 @@ fn numbers_of_others(kind: Trap) {
 
 /// The upper half of rax is not part of the number, and must be zero.
 fn upper_bits(kind: Trap) {
-    let number: u64 = 1 << 32 | u64::from(hcall_guest::abi::number::PROBE.get());
+    let number: u64 = (1 << 32) | u64::from(hcall_guest::abi::number::PROBE.get());
     let result: i64;
     // SAFETY: the host offered this trap; PROBE has no effect. rbx, rcx, rdx, rsi are
     // inputs that PROBE does not read.
