@@ -45,6 +45,7 @@ struct Arguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Required {
     Instruction,
+    Carrier,
     Port,
 }
 
@@ -52,6 +53,7 @@ impl From<Required> for Transport {
     fn from(required: Required) -> Self {
         match required {
             Required::Instruction => Self::Instruction,
+            Required::Carrier => Self::Carrier,
             Required::Port => Self::Port,
         }
     }
@@ -72,7 +74,7 @@ fn main() -> ExitCode {
         suite = suite.filter(filter);
     }
     suite = probing::add_cases(suite, &required);
-    for transport in [Transport::Instruction, Transport::Port] {
+    for transport in Transport::ALL {
         let wanted = working.contains(transport) || required.contains(&transport);
         suite = unikernels::add_cases(suite, &arguments.guests, transport, wanted);
     }
