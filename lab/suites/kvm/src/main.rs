@@ -8,6 +8,7 @@
 mod command;
 mod handlers;
 mod linux;
+mod mixing;
 mod probing;
 mod running;
 mod unikernels;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         let wanted = working.contains(transport) || required.contains(&transport);
         suite = unikernels::add_cases(suite, &arguments.guests, transport, wanted);
     }
+    suite = mixing::add_cases(suite, &arguments.guests, working);
     if let Some(vmm) = &arguments.vmm {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);
     }
