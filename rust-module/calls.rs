@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0
 //! What `INFO`, `CALL` and `CALL_BUFFER` do: copy in, check the copy, call, copy out.
 
+use crate::abi::convention::TrapInstruction;
 use crate::abi::ioctl::{self, Call, CallBuffer, Info, BUFFER_IN, BUFFER_OUT};
 use crate::buffer::LentBuffer;
 use crate::policy::{self, Address};
-use crate::sdk::detect::{Host, Trap};
+use crate::sdk::detect::Host;
 use crate::{host, user};
 use core::mem::offset_of;
 use kernel::prelude::*;
@@ -12,10 +13,10 @@ use kernel::prelude::*;
 /// `INFO`.
 pub(crate) fn info(host: &Host, pointer: UserPtr) -> Result {
     let offered = &host.advertisement;
-    let instruction = match host.trap {
-        Trap::Vmmcall => ioctl::INSTRUCTION_VMMCALL,
-        Trap::Vmcall => ioctl::INSTRUCTION_VMCALL,
-        Trap::Port => ioctl::INSTRUCTION_NONE,
+    let instruction = match host.trap.instruction() {
+        Some(TrapInstruction::Vmmcall) => ioctl::INSTRUCTION_VMMCALL,
+        Some(TrapInstruction::Vmcall) => ioctl::INSTRUCTION_VMCALL,
+        None => ioctl::INSTRUCTION_NONE,
     };
     let info = Info {
         abi_version: offered.abi_version.get(),

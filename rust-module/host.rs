@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0
 //! The host: found once at load time, called from then on.
 
-use crate::abi::convention::Arguments;
+use crate::abi::convention::{Arguments, TrapInstruction};
 use crate::abi::errno::Errno;
 use crate::abi::number::{HypercallNumber, PROBE};
 use crate::abi::version::PROBE_RESULT;
-use crate::sdk::detect::{Host, Trap};
+use crate::sdk::detect::Host;
 use crate::sdk::{x86_64, REFUSED_TRAP};
 use kernel::prelude::*;
 use kernel::sync::SetOnce;
@@ -52,11 +52,7 @@ pub(crate) fn announce(host: &Host) {
 }
 
 fn instruction_name(host: &Host) -> &'static str {
-    match host.trap {
-        Trap::Vmmcall => "VMMCALL",
-        Trap::Vmcall => "VMCALL",
-        Trap::Port => "OUT",
-    }
+    host.trap.instruction().map_or("OUT", TrapInstruction::name)
 }
 
 /// Makes a call and returns rax as the host left it.

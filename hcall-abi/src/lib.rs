@@ -11,6 +11,7 @@
 //! | [`version`] | the ABI version and the magic that `PROBE` returns |
 //! | [`number`] | which 32-bit numbers are usable, whose they are, and the core calls |
 //! | [`convention`] | registers and instruction encodings |
+//! | [`carrier`] | registers of the transport Carrier |
 //! | [`result`](mod@result) | how one signed 64-bit value carries success and failure |
 //! | [`errno`] | the Linux errno values a result may carry |
 //! | [`cpuid`] | how a guest discovers the host before it executes anything |
@@ -34,6 +35,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod carrier;
 pub mod convention;
 pub mod cpuid;
 pub mod errno;

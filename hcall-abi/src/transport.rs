@@ -15,8 +15,8 @@ pub enum Transport {
     /// VMMCALL or VMCALL, by CPUID vendor, with the registers of
     /// [`convention`](super::convention).
     Instruction = 0,
-    /// VMMCALL or VMCALL shaped as KVM_HC_MAP_GPA_RANGE. Reserved: its registers are not
-    /// fixed yet, so no host offers it.
+    /// VMMCALL or VMCALL in the shape of KVM_HC_MAP_GPA_RANGE, with the registers of
+    /// [`carrier`](super::carrier); from 64-bit mode only.
     Carrier = 1,
     /// `out` [`PORT`]`, eax` with the registers of [`convention`](super::convention).
     Port = 2,

@@ -58,8 +58,10 @@ const UNDETECTED: u8 = 0;
 const VMMCALL: u8 = 1;
 const VMCALL: u8 = 2;
 const PORT: u8 = 3;
+const CARRIER_VMMCALL: u8 = 4;
+const CARRIER_VMCALL: u8 = 5;
 /// CPUID shows no host, and will show none later: looking again would cost an exit a leaf.
-const NO_HOST: u8 = 4;
+const NO_HOST: u8 = 6;
 
 /// What the host says of itself, read from CPUID anew.
 ///
@@ -86,6 +88,8 @@ fn detected_trap() -> Result<Trap, DetectError> {
     match TRAP.load(Ordering::Relaxed) {
         VMMCALL => Ok(Trap::Vmmcall),
         VMCALL => Ok(Trap::Vmcall),
+        CARRIER_VMMCALL => Ok(Trap::CarrierVmmcall),
+        CARRIER_VMCALL => Ok(Trap::CarrierVmcall),
         PORT => Ok(Trap::Port),
         NO_HOST => Err(DetectError::NoHost),
         _ => detect_trap(),
@@ -98,6 +102,8 @@ fn detect_trap() -> Result<Trap, DetectError> {
     let cached = match trap {
         Ok(Trap::Vmmcall) => VMMCALL,
         Ok(Trap::Vmcall) => VMCALL,
+        Ok(Trap::CarrierVmmcall) => CARRIER_VMMCALL,
+        Ok(Trap::CarrierVmcall) => CARRIER_VMCALL,
         Ok(Trap::Port) => PORT,
         Err(DetectError::NoHost) => NO_HOST,
         Err(_) => UNDETECTED,

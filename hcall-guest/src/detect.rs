@@ -15,6 +15,11 @@ const VENDOR_LEAF: u32 = 0;
 /// What this SDK can execute on any processor.
 const USABLE: TransportSet = TransportSet::EMPTY.with(Transport::Port);
 
+/// What takes the vendor's instruction.
+const BY_INSTRUCTION: TransportSet = TransportSet::EMPTY
+    .with(Transport::Instruction)
+    .with(Transport::Carrier);
+
 /// What the guest executes to reach the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trap {
@@ -22,6 +27,10 @@ pub enum Trap {
     Vmmcall,
     /// VMCALL, for [`Transport::Instruction`] on Intel, Zhaoxin and Centaur.
     Vmcall,
+    /// VMMCALL, for [`Transport::Carrier`] on the same processors.
+    CarrierVmmcall,
+    /// VMCALL, for [`Transport::Carrier`] on the same processors.
+    CarrierVmcall,
     /// `out` to the ABI's port, for [`Transport::Port`].
     Port,
 }
@@ -31,7 +40,25 @@ impl Trap {
     pub const fn transport(self) -> Transport {
         match self {
             Self::Vmmcall | Self::Vmcall => Transport::Instruction,
+            Self::CarrierVmmcall | Self::CarrierVmcall => Transport::Carrier,
             Self::Port => Transport::Port,
+        }
+    }
+
+    /// The vendor's instruction that the trap is, if it is one.
+    pub const fn instruction(self) -> Option<TrapInstruction> {
+        match self {
+            Self::Vmmcall | Self::CarrierVmmcall => Some(TrapInstruction::Vmmcall),
+            Self::Vmcall | Self::CarrierVmcall => Some(TrapInstruction::Vmcall),
+            Self::Port => None,
+        }
+    }
+
+    /// The trap that carries a call by `instruction`.
+    pub const fn carrier(instruction: TrapInstruction) -> Self {
+        match instruction {
+            TrapInstruction::Vmmcall => Self::CarrierVmmcall,
+            TrapInstruction::Vmcall => Self::CarrierVmcall,
         }
     }
 }
@@ -84,13 +111,14 @@ fn choose(advertisement: &Advertisement, vendor: [u8; 12]) -> Result<Trap, Detec
     let offered = advertisement.transports;
     let instruction = TrapInstruction::for_vendor(vendor);
     let usable = match instruction {
-        Some(_) => USABLE.with(Transport::Instruction),
+        Some(_) => BY_INSTRUCTION.with(Transport::Port),
         None => USABLE,
     };
     match (advertisement.select(usable), instruction) {
         (Some(Transport::Instruction), Some(instruction)) => Ok(instruction.into()),
+        (Some(Transport::Carrier), Some(instruction)) => Ok(Trap::carrier(instruction)),
         (Some(Transport::Port), _) => Ok(Trap::Port),
-        _ if offered.contains(Transport::Instruction) => Err(DetectError::Vendor(vendor)),
+        _ if !offered.intersection(BY_INSTRUCTION).is_empty() => Err(DetectError::Vendor(vendor)),
         _ => Err(DetectError::NoTransport(offered)),
     }
 }

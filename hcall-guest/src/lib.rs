@@ -5,7 +5,7 @@
 //!
 //! * **Kernels, unikernels, bare metal** (CPL 0): [`hcall0`] … [`hcall4`]. No allocator, no
 //!   lock, callable from any number of CPUs and from interrupt handlers. The first call
-//!   looks for the host in CPUID and decides between VMMCALL, VMCALL and port I/O; nothing
+//!   looks for the host in CPUID and decides between its transports; nothing
 //!   that could trap is executed before the host's signature was seen.
 //! * **Unikernels without a kernel of their own**: the feature `unikernel` adds entry
 //!   point, stack, exception and panic handlers, console and exit; see

@@ -112,24 +112,38 @@ fn the_vendor_decides_between_vmmcall_and_vmcall() {
 }
 
 #[test]
+fn the_vendor_decides_the_carriers_instruction_too() {
+    for (vendor, trap) in [
+        (b"HygonGenuine", Trap::CarrierVmmcall),
+        (b"CentaurHauls", Trap::CarrierVmcall),
+    ] {
+        let machine = Machine::offering(CARRIER, Some(Transport::Carrier));
+        assert_eq!(machine.with_vendor(vendor).trap(), Ok(trap));
+    }
+}
+
+#[test]
 fn an_unknown_vendor_gets_no_instruction() {
     for vendor in [
         b"SomebodyElse",
         b"KVMKVMKVM\0\0\0",
         b"\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8\xf7\xf6\xf5\xf4",
     ] {
-        let machine = Machine::offering(INSTRUCTION, Some(Transport::Instruction));
-        assert_eq!(
-            machine.with_vendor(vendor).trap(),
-            Err(DetectError::Vendor(*vendor))
-        );
+        for offered in [INSTRUCTION, CARRIER] {
+            let machine = Machine::offering(offered, offered.preferred());
+            assert_eq!(
+                machine.with_vendor(vendor).trap(),
+                Err(DetectError::Vendor(*vendor))
+            );
+        }
     }
 }
 
 #[test]
 fn an_unknown_vendor_falls_back_to_the_port() {
     for preferred in [None, Some(Transport::Instruction), Some(Transport::Port)] {
-        let machine = Machine::offering(both(), preferred).with_vendor(b"SomebodyElse");
+        let offered = both().with(Transport::Carrier);
+        let machine = Machine::offering(offered, preferred).with_vendor(b"SomebodyElse");
         assert_eq!(machine.trap(), Ok(Trap::Port));
     }
 }
@@ -183,15 +197,23 @@ fn a_version_mismatch_names_both_versions() {
 fn the_preferred_transport_is_taken() {
     for (preferred, trap) in [
         (Transport::Instruction, Trap::Vmmcall),
+        (Transport::Carrier, Trap::CarrierVmmcall),
         (Transport::Port, Trap::Port),
     ] {
-        assert_eq!(Machine::offering(both(), Some(preferred)).trap(), Ok(trap));
+        let offered = both().with(Transport::Carrier);
+        assert_eq!(Machine::offering(offered, Some(preferred)).trap(), Ok(trap));
     }
 }
 
 #[test]
-fn without_a_preference_the_instruction_comes_first() {
-    assert_eq!(Machine::offering(both(), None).trap(), Ok(Trap::Vmmcall));
+fn without_a_preference_the_order_is_instruction_carrier_port() {
+    let all = both().with(Transport::Carrier);
+    assert_eq!(Machine::offering(all, None).trap(), Ok(Trap::Vmmcall));
+    let without_instruction = CARRIER.with(Transport::Port);
+    assert_eq!(
+        Machine::offering(without_instruction, None).trap(),
+        Ok(Trap::CarrierVmmcall)
+    );
     assert_eq!(Machine::offering(PORT, None).trap(), Ok(Trap::Port));
 }
 
@@ -201,26 +223,16 @@ fn what_is_preferred_but_not_offered_is_not_taken() {
         (PORT, Transport::Instruction, Trap::Port),
         (INSTRUCTION, Transport::Port, Trap::Vmmcall),
         (PORT, Transport::Carrier, Trap::Port),
+        (INSTRUCTION, Transport::Carrier, Trap::Vmmcall),
     ] {
         assert_eq!(Machine::offering(offered, Some(preferred)).trap(), Ok(trap));
     }
 }
 
 #[test]
-fn a_preferred_carrier_falls_back_to_what_can_be_used() {
-    for (also_offered, trap) in [(PORT, Trap::Port), (INSTRUCTION, Trap::Vmmcall)] {
-        let offered = TransportSet::from_bits(CARRIER.bits() | also_offered.bits());
-        assert_eq!(
-            Machine::offering(offered, Some(Transport::Carrier)).trap(),
-            Ok(trap)
-        );
-    }
-}
-
-#[test]
 fn a_host_that_offers_nothing_usable_is_refused() {
     let unknown = TransportSet::from_bits(0xffff_fff8);
-    for offered in [TransportSet::EMPTY, CARRIER, unknown] {
+    for offered in [TransportSet::EMPTY, unknown] {
         for preferred in [None, Some(Transport::Instruction), Some(Transport::Port)] {
             assert_eq!(
                 Machine::offering(offered, preferred).trap(),
@@ -234,7 +246,10 @@ fn a_host_that_offers_nothing_usable_is_refused() {
 fn refusals_say_what_was_found() {
     for (error, parts) in [
         (DetectError::NoHost, ["CPUID", "signature"]),
-        (DetectError::NoTransport(CARRIER), ["no transport", "0x2"]),
+        (
+            DetectError::NoTransport(TransportSet::from_bits(8)),
+            ["no transport", "0x8"],
+        ),
         (
             DetectError::Vendor(*b"SomebodyElse"),
             ["SomebodyElse", "VMMCALL and VMCALL"],
@@ -254,10 +269,21 @@ fn each_trap_belongs_to_its_transport() {
     for (trap, transport) in [
         (Trap::Vmmcall, Transport::Instruction),
         (Trap::Vmcall, Transport::Instruction),
+        (Trap::CarrierVmmcall, Transport::Carrier),
+        (Trap::CarrierVmcall, Transport::Carrier),
         (Trap::Port, Transport::Port),
     ] {
         assert_eq!(trap.transport(), transport);
     }
     assert_eq!(Trap::from(TrapInstruction::Vmmcall), Trap::Vmmcall);
     assert_eq!(Trap::from(TrapInstruction::Vmcall), Trap::Vmcall);
+}
+
+#[test]
+fn each_trap_but_the_port_is_an_instruction() {
+    for instruction in [TrapInstruction::Vmmcall, TrapInstruction::Vmcall] {
+        assert_eq!(Trap::from(instruction).instruction(), Some(instruction));
+        assert_eq!(Trap::carrier(instruction).instruction(), Some(instruction));
+    }
+    assert_eq!(Trap::Port.instruction(), None);
 }

@@ -27,6 +27,9 @@ const PV_SCHED_YIELD: u32 = 1 << 13;
 const HC_MAP_GPA_RANGE: u32 = 1 << 16;
 const MIGRATION_CONTROL: u32 = 1 << 17;
 
+/// Of these, the one whose hypercall the carrier takes from KVM.
+const FEATURES_BY_CARRIER: u32 = HC_MAP_GPA_RANGE;
+
 /// Why the guest cannot be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -40,8 +43,10 @@ pub enum CpuidError {
 }
 
 /// Adds hcall's block to `cpuid` at the first free base, sets the hypervisor bit, and,
-/// when the instruction is offered, hides [the features](self) that need KVM's own
-/// hypercalls. Returns the base.
+/// when the instruction or the carrier is offered, hides [the features](self) that need
+/// those of KVM's hypercalls that it takes. Returns the base.
+///
+/// A VMM that answers KVM_HC_MAP_GPA_RANGE itself sets the feature's bit afterwards.
 ///
 /// # Errors
 ///
@@ -57,7 +62,10 @@ pub fn advertise(cpuid: &mut CpuId, advertisement: &Advertisement) -> Result<u32
     }
     set_hypervisor_bit(&mut extended);
     if advertisement.transports.contains(Transport::Instruction) {
-        mask_hypercall_features(&mut extended);
+        mask_kvm_features(&mut extended, FEATURES_BY_HYPERCALL);
+    }
+    if advertisement.transports.contains(Transport::Carrier) {
+        mask_kvm_features(&mut extended, FEATURES_BY_CARRIER);
     }
     *cpuid = extended;
     Ok(base)
@@ -95,7 +103,7 @@ fn set_hypervisor_bit(cpuid: &mut CpuId) {
     }
 }
 
-fn mask_hypercall_features(cpuid: &mut CpuId) {
+fn mask_kvm_features(cpuid: &mut CpuId, hidden: u32) {
     let kvm_bases: Vec<u32> = cpuid
         .as_slice()
         .iter()
@@ -107,7 +115,7 @@ fn mask_hypercall_features(cpuid: &mut CpuId) {
             .iter()
             .any(|base| entry.function == base + KVM_FEATURES_LEAF);
         if is_features {
-            entry.eax &= !FEATURES_BY_HYPERCALL;
+            entry.eax &= !hidden;
         }
     }
 }

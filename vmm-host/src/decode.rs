@@ -2,16 +2,24 @@
 //! From a KVM exit to a call: which exits are hypercalls, and where their registers are.
 
 use crate::hypercall::Cpl;
+use hcall_abi::carrier::CarrierRegisters;
 use hcall_abi::convention::Arguments;
 use hcall_abi::transport::PORT;
-use hcall_abi::Transport;
-use kvm_bindings::{kvm_regs, kvm_run, KVM_EXIT_XEN, KVM_EXIT_XEN_HCALL};
-use kvm_ioctls::VcpuExit;
+use hcall_abi::{Transport, TransportSet};
+use kvm_bindings::{
+    kvm_regs, kvm_run, kvm_xen_exit__bindgen_ty_1__bindgen_ty_1 as XenHypercall,
+    KVM_EXIT_HYPERCALL, KVM_EXIT_XEN, KVM_EXIT_XEN_HCALL,
+};
+use kvm_ioctls::{HypercallExit, VcpuExit};
+
+/// KVM_EXIT_HYPERCALL_LONG_MODE: the caller is in 64-bit mode.
+const LONG_MODE: u32 = 1;
 
 /// The transport by which an exit is a hypercall; `None` if it is not one.
 pub fn recognise(exit: &VcpuExit<'_>) -> Option<Transport> {
     match exit {
         VcpuExit::Unsupported(KVM_EXIT_XEN) => Some(Transport::Instruction),
+        VcpuExit::Hypercall(exit) if is_carrier(exit) => Some(Transport::Carrier),
         VcpuExit::IoOut(port, data)
             if *port == u16::from(PORT) && data.len() == size_of::<u32>() =>
         {
@@ -19,6 +27,33 @@ pub fn recognise(exit: &VcpuExit<'_>) -> Option<Transport> {
         }
         _ => None,
     }
+}
+
+/// Whether KVM handed over a call of ours, and not a request to map guest memory, which
+/// is the VMM's to answer. KVM has checked the caller's privilege level.
+fn is_carrier(exit: &HypercallExit<'_>) -> bool {
+    let [rbx, rcx, rdx, ..] = exit.args;
+    let registers = CarrierRegisters {
+        rax: exit.nr,
+        rbx,
+        rcx,
+        rdx,
+    };
+    exit.longmode & LONG_MODE != 0 && registers.number().is_some()
+}
+
+/// The transport of the call in `run`, which was recognised as one over `transport`: where
+/// Xen interception is on it takes the carrier's instruction as well, and the registers
+/// tell the two apart.
+pub(crate) fn distinguish(run: &kvm_run, transport: Transport, offered: TransportSet) -> Transport {
+    let is_carrier = || {
+        xen_hypercall(run).is_some_and(|hcall| hcall.longmode != 0)
+            && carried_number(shared_registers(run)).is_some()
+    };
+    if transport == Transport::Instruction && offered.contains(Transport::Carrier) && is_carrier() {
+        return Transport::Carrier;
+    }
+    transport
 }
 
 /// A call as it left the guest; the registers' copy, so that nothing can change it.
@@ -40,13 +75,7 @@ pub fn decode(run: &kvm_run, transport: Transport) -> Option<DecodedCall> {
     let registers = shared_registers(run);
     match transport {
         Transport::Instruction => {
-            // SAFETY: for KVM_EXIT_XEN, which `recognise` saw, KVM filled this field.
-            let xen = unsafe { run.__bindgen_anon_1.xen };
-            if run.exit_reason != KVM_EXIT_XEN || xen.type_ != KVM_EXIT_XEN_HCALL {
-                return None;
-            }
-            // SAFETY: for this type, KVM filled this field.
-            let hcall = unsafe { xen.u.hcall };
+            let hcall = xen_hypercall(run)?;
             let width = if hcall.longmode != 0 {
                 u64::MAX
             } else {
@@ -58,6 +87,11 @@ pub fn decode(run: &kvm_run, transport: Transport) -> Option<DecodedCall> {
                 cpl: Some(Cpl::from_low_bits(hcall.cpl)),
             })
         }
+        Transport::Carrier => Some(DecodedCall {
+            number: carried_number(registers)?.into(),
+            arguments: [registers.rsi, registers.rdi, registers.r8, registers.r9],
+            cpl: Some(carrier_cpl(run)?),
+        }),
         Transport::Port => Some(DecodedCall {
             number: registers.rax,
             arguments: arguments_of(registers),
@@ -65,6 +99,39 @@ pub fn decode(run: &kvm_run, transport: Transport) -> Option<DecodedCall> {
         }),
         _ => None,
     }
+}
+
+/// What a Xen exit says, if `run` holds one that is a hypercall.
+fn xen_hypercall(run: &kvm_run) -> Option<XenHypercall> {
+    if run.exit_reason != KVM_EXIT_XEN {
+        return None;
+    }
+    // SAFETY: for KVM_EXIT_XEN, KVM filled this field.
+    let xen = unsafe { run.__bindgen_anon_1.xen };
+    if xen.type_ != KVM_EXIT_XEN_HCALL {
+        return None;
+    }
+    // SAFETY: for this type, KVM filled this field.
+    Some(unsafe { xen.u.hcall })
+}
+
+/// The caller's privilege level: a Xen exit tells it, and KVM hands over what comes from
+/// CPL 0 only.
+fn carrier_cpl(run: &kvm_run) -> Option<Cpl> {
+    if run.exit_reason == KVM_EXIT_HYPERCALL {
+        return Some(Cpl::KERNEL);
+    }
+    xen_hypercall(run).map(|hcall| Cpl::from_low_bits(hcall.cpl))
+}
+
+fn carried_number(registers: &kvm_regs) -> Option<u32> {
+    CarrierRegisters {
+        rax: registers.rax,
+        rbx: registers.rbx,
+        rcx: registers.rcx,
+        rdx: registers.rdx,
+    }
+    .number()
 }
 
 fn arguments_of(registers: &kvm_regs) -> Arguments {

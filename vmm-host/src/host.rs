@@ -13,7 +13,7 @@ use hcall_abi::cpuid::{Advertisement, Features, Limits};
 use hcall_abi::number::KVM_LAST;
 use hcall_abi::result::KVM_ENOSYS_RESULT;
 use hcall_abi::{encode_result, Errno, HypercallNumber, Transport, TransportSet, ABI_VERSION};
-use kvm_bindings::{CpuId, KVM_SYNC_X86_REGS};
+use kvm_bindings::{CpuId, KVM_EXIT_HYPERCALL, KVM_EXIT_XEN, KVM_SYNC_X86_REGS};
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd, VmFd};
 use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -154,6 +154,10 @@ impl HypercallHost {
 
     /// The transport by which `exit` is a hypercall that this VM offers; `None` if the
     /// exit is the VMM's own business.
+    ///
+    /// Where [`Transport::Carrier`] is offered that includes `VcpuExit::Hypercall` with a
+    /// real KVM_HC_MAP_GPA_RANGE: the VMM must set its `ret`, −1000 if it does not
+    /// implement it, since KVM has set it to success.
     #[inline]
     pub fn recognise(&self, exit: &VcpuExit<'_>) -> Option<Transport> {
         decode::recognise(exit).filter(|transport| self.offered.contains(*transport))
@@ -164,6 +168,7 @@ impl HypercallHost {
     ///
     /// A handler that panics gives the guest −EIO, is counted, and the VM goes on.
     pub fn dispatch(&self, vcpu: &mut dyn Vcpu, vcpu_id: u32, transport: Transport) -> Disposition {
+        let transport = decode::distinguish(vcpu.kvm_run(), transport, self.offered);
         let Some(call) = decode::decode(vcpu.kvm_run(), transport) else {
             return Disposition::Resume;
         };
@@ -180,7 +185,7 @@ impl HypercallHost {
                 encode_result(result)
             }
         };
-        answer_vcpu(vcpu, transport, answer);
+        answer_vcpu(vcpu, answer);
         match stop {
             None => Disposition::Resume,
             Some(StopRequest::Exit(code)) => Disposition::Stop(StopReason::Exit(code)),
@@ -235,12 +240,14 @@ impl HypercallHost {
 }
 
 /// Puts `answer` where KVM takes it from at the next KVM_RUN.
-fn answer_vcpu(vcpu: &mut dyn Vcpu, transport: Transport, answer: i64) {
+fn answer_vcpu(vcpu: &mut dyn Vcpu, answer: i64) {
     let run = vcpu.kvm_run();
-    match transport {
+    match run.exit_reason {
         // KVM stores the result to rax and skips the instruction, as long as rip has not
         // been changed (`kvm_xen_hypercall_complete_userspace`).
-        Transport::Instruction => run.__bindgen_anon_1.xen.u.hcall.result = answer as u64,
+        KVM_EXIT_XEN => run.__bindgen_anon_1.xen.u.hcall.result = answer as u64,
+        // The same (`complete_hypercall_exit`).
+        KVM_EXIT_HYPERCALL => run.__bindgen_anon_1.hypercall.ret = answer as u64,
         // KVM skips the `out` itself; rax is shared back.
         _ => {
             run.s.regs.regs.rax = answer as u64;

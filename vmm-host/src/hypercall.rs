@@ -111,7 +111,7 @@ impl<'call> Hypercall<'call> {
         self.number
     }
 
-    /// All arguments: rbx, rcx, rdx, rsi.
+    /// All arguments: rbx, rcx, rdx, rsi, or the carrier's registers for them.
     pub fn args(&self) -> Arguments {
         self.decoded.arguments
     }
@@ -132,8 +132,8 @@ impl<'call> Hypercall<'call> {
         self.vcpu_id
     }
 
-    /// The caller's privilege level. Free for calls by the instruction; over the port it
-    /// is asked of KVM.
+    /// The caller's privilege level. Free for calls by the instruction and the carrier;
+    /// over the port it is asked of KVM.
     ///
     /// # Errors
     ///

@@ -3,12 +3,13 @@
 //!
 //! [`Transport::Instruction`] uses KVM's interception of Xen hypercalls
 //! (`KVM_XEN_HVM_CONFIG`, Documentation/virt/kvm/api.rst 4.78 and 5.1): every VMMCALL and
-//! VMCALL of the guest then ends KVM_RUN with `KVM_EXIT_XEN`. [`Transport::Port`] needs
-//! nothing: `out` always does.
+//! VMCALL of the guest then ends KVM_RUN with `KVM_EXIT_XEN`. [`Transport::Carrier`] has
+//! KVM hand over one of its own hypercalls (`KVM_CAP_EXIT_HYPERCALL`, api.rst 7.36), with
+//! `KVM_EXIT_HYPERCALL`. [`Transport::Port`] needs nothing: `out` always does.
 
-use hcall_abi::Transport;
+use hcall_abi::{carrier, Transport};
 use kvm_bindings::{
-    kvm_enable_cap, kvm_xen_hvm_config, KVMIO, KVM_CAP_DISABLE_QUIRKS2,
+    kvm_enable_cap, kvm_xen_hvm_config, KVMIO, KVM_CAP_DISABLE_QUIRKS2, KVM_CAP_EXIT_HYPERCALL,
     KVM_X86_QUIRK_FIX_HYPERCALL_INSN, KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL,
 };
 use kvm_ioctls::{Cap, MsrFilterDefaultAction, MsrFilterRange, MsrFilterRangeFlags, VmFd};
@@ -45,6 +46,15 @@ pub enum InterceptError {
     /// KVM refused to turn the interception on.
     #[error("KVM refused to intercept hypercalls (KVM_XEN_HVM_CONFIG)")]
     XenConfig(#[source] errno::Error),
+    /// The host kernel does not hand over the hypercall that carries ours.
+    #[error(
+        "this kernel's KVM cannot hand KVM_HC_MAP_GPA_RANGE to user space \
+         (KVM_CAP_EXIT_HYPERCALL): it needs Linux 5.14 or later"
+    )]
+    NoHypercallExit,
+    /// KVM refused to hand it over.
+    #[error("KVM refused to hand over KVM_HC_MAP_GPA_RANGE (KVM_CAP_EXIT_HYPERCALL)")]
+    HypercallExit(#[source] errno::Error),
     /// KVM refused to keep the guest from the interception's MSR.
     #[error("KVM refused to filter MSR {XEN_MSR:#x} (KVM_X86_SET_MSR_FILTER)")]
     MsrFilter(#[source] errno::Error),
@@ -73,6 +83,7 @@ pub fn claims_xen_interception(vm: &VmFd) -> bool {
 pub fn enable(vm: &VmFd, transport: Transport) -> Result<(), InterceptError> {
     match transport {
         Transport::Instruction => intercept_instruction(vm),
+        Transport::Carrier => hand_over_carrier(vm),
         Transport::Port => Ok(()),
         other => Err(InterceptError::NotImplemented(other)),
     }
@@ -93,6 +104,21 @@ fn intercept_instruction(vm: &VmFd) -> Result<(), InterceptError> {
         return Err(InterceptError::XenConfig(errno::Error::last()));
     }
     deny_msr(vm)
+}
+
+fn hand_over_carrier(vm: &VmFd) -> Result<(), InterceptError> {
+    const NUMBERS: u64 = 1 << carrier::NUMBER;
+    let supported = vm.check_extension_raw(c_ulong::from(KVM_CAP_EXIT_HYPERCALL));
+    if !u64::try_from(supported).is_ok_and(|numbers| numbers & NUMBERS != 0) {
+        return Err(InterceptError::NoHypercallExit);
+    }
+    let mut capability = kvm_enable_cap {
+        cap: KVM_CAP_EXIT_HYPERCALL,
+        ..Default::default()
+    };
+    capability.args[0] = NUMBERS;
+    vm.enable_cap(&capability)
+        .map_err(InterceptError::HypercallExit)
 }
 
 /// Denies the guest the MSR of the interception; KVM answers it with #GP.

@@ -82,6 +82,7 @@ pub mod host;
 pub mod hypercall;
 pub mod intercept;
 mod kick;
+mod long_mode;
 pub mod memory;
 pub mod probe;
 mod protected_mode;

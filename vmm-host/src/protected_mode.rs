@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The processor state in which every guest of ours begins: 32-bit protected mode, flat
+//! The processor state in which the VMM's guests begin: 32-bit protected mode, flat
 //! segments, no paging. It is what PVH and Linux' 32-bit boot protocol ask for.
 
 use kvm_bindings::{kvm_segment, kvm_sregs};

@@ -15,6 +15,10 @@ pub(crate) fn constants() -> Vec<(String, Value)> {
         };
     }
     constants![
+        carrier::NUMBER,
+        carrier::GPA,
+        carrier::PAGES,
+        carrier::MAGIC,
         convention::ARGUMENT_COUNT,
         convention::VMMCALL_BYTES,
         convention::VMCALL_BYTES,

@@ -6,6 +6,7 @@ use crate::document::{code_spans, Document, Row};
 use crate::literal::{bytes, integer, quoted, word, Value};
 use crate::source;
 use crate::structures::{structures, Field};
+use hcall_abi::carrier::{self, CarrierRegisters};
 use hcall_abi::convention::{TrapInstruction, ARGUMENT_COUNT};
 use hcall_abi::cpuid::{Advertisement, Features, Limits, SIGNATURE};
 use hcall_abi::layout::Clock;
@@ -30,6 +31,7 @@ const VENDORS: &[&str] = &["vendor", "instruction", "bytes"];
 const ERRNOS: &[&str] = &["name", "value", "meaning"];
 const LEAVES: &[&str] = &["leaf", "eax", "ebx", "ecx", "edx"];
 const REGISTERS: &[&str] = &["register", "before the call", "after the call"];
+const CARRIER: &[&str] = &["carrier register", "before the call", "after the call"];
 const IOCTL_ERRORS: &[&str] = &["ioctl error", "when"];
 
 /// The tables of `vectors`.
@@ -39,6 +41,7 @@ const VECTORS: &[&[&str]] = &[
     crate::vectors::DECODED,
     crate::vectors::DECODED_32,
     crate::vectors::CALLS,
+    crate::vectors::CARRIED,
     crate::vectors::CHOICES,
     crate::vectors::STRUCTURES,
 ];
@@ -62,6 +65,7 @@ fn every_table_is_checked_or_known_not_to_be() {
         ERRNOS,
         LEAVES,
         REGISTERS,
+        CARRIER,
         IOCTL_ERRORS,
     ];
     for table in Document::read().tables {
@@ -438,6 +442,35 @@ fn argument_registers_are_as_many_as_the_crates() {
         .map(|n| format!("argument {n}"))
         .collect();
     assert_eq!(arguments, expected);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "reads the document, and Miri has no files")]
+fn carrier_registers_are_the_crates() {
+    const NUMBER: u32 = 0x1234_5678;
+    let carried = CarrierRegisters::carrying(NUMBER);
+    let before: BTreeMap<String, String> = Document::read()
+        .rows(CARRIER)
+        .into_iter()
+        .map(|row| (row.cell(0).to_owned(), row.cell(1).to_owned()))
+        .collect();
+    for (name, register, meaning, value) in [
+        ("rax", carried.rax, "`carrier::NUMBER`", carrier::NUMBER),
+        ("rbx", carried.rbx, "`carrier::GPA`", carrier::GPA),
+        ("rcx", carried.rcx, "`carrier::PAGES`", carrier::PAGES),
+        (
+            "rdx",
+            carried.rdx,
+            "bits 0–31: the number; bits 32–63: `carrier::MAGIC`",
+            u64::from(NUMBER) | u64::from(carrier::MAGIC) << 32,
+        ),
+    ] {
+        assert_eq!(before[name], meaning);
+        assert_eq!(register, value, "{name}");
+    }
+    for (index, name) in ["rsi", "rdi", "r8", "r9"].into_iter().enumerate() {
+        assert_eq!(before[name], format!("argument {index}"));
+    }
 }
 
 /// The table of what each register of each leaf means, against a block in which every

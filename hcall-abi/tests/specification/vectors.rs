@@ -5,6 +5,7 @@ use crate::document::{code_spans, Document};
 use crate::literal::{bytes, integer, register, word};
 use crate::reference_host::{answer, ADVERTISEMENT};
 use crate::structures::{structures, Assignments};
+use hcall_abi::carrier::CarrierRegisters;
 use hcall_abi::cpuid::{Advertisement, CpuidRegisters, BASE_STEP, FIRST_BASE};
 use hcall_abi::{
     decode_result, decode_result_unprivileged, encode_result, CallError, Errno, HypercallNumber,
@@ -17,6 +18,17 @@ pub(crate) const ENCODED: &[&str] = &["decision", "rax after"];
 pub(crate) const DECODED: &[&str] = &["rax", "at CPL 0", "at CPL > 0"];
 pub(crate) const DECODED_32: &[&str] = &["eax", "meaning"];
 pub(crate) const CALLS: &[&str] = &["call rax", "rbx", "rcx", "rdx", "rsi", "CPL", "rax after"];
+pub(crate) const CARRIED: &[&str] = &[
+    "carrier rax",
+    "rbx",
+    "rcx",
+    "rdx",
+    "rsi",
+    "rdi",
+    "r8",
+    "r9",
+    "rax after",
+];
 pub(crate) const CHOICES: &[&str] = &["offered", "preferred", "usable", "chosen"];
 pub(crate) const STRUCTURES: &[&str] = &["structure", "fields", "bytes"];
 const LEAVES: &[&str] = &["leaf", "eax", "ebx", "ecx", "edx"];
@@ -97,6 +109,29 @@ fn calls() {
         let cpl = word(row.code(5)) as u8;
         let rax = answer(register(row.code(0)), arguments, cpl) as u64;
         let expected = register(row.code(6));
+        assert_eq!(
+            rax,
+            expected,
+            "{}: {rax:#x}, not {expected:#x}",
+            row.place()
+        );
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "reads the document, and Miri has no files")]
+fn carried_calls() {
+    for row in Document::read().rows(CARRIED) {
+        let [rax, rbx, rcx, rdx] = [0, 1, 2, 3].map(|column| register(row.code(column)));
+        let arguments = [4, 5, 6, 7].map(|column| register(row.code(column)));
+        let registers = CarrierRegisters { rax, rbx, rcx, rdx };
+        let Some(number) = registers.number() else {
+            assert_eq!(row.cell(8), "not a call", "{}", row.place());
+            continue;
+        };
+        assert_eq!(CarrierRegisters::carrying(number), registers);
+        let rax = answer(number.into(), arguments, 0) as u64;
+        let expected = register(row.code(8));
         assert_eq!(
             rax,
             expected,

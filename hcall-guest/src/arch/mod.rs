@@ -18,7 +18,7 @@ cfg_if::cfg_if! {
     if #[cfg(target_arch = "x86_64")] {
         mod x86_64;
         pub(crate) use x86_64::{cpuid, current_privilege_level, trap};
-        pub use x86_64::{port_out, vmcall, vmmcall};
+        pub use x86_64::{carrier_vmcall, carrier_vmmcall, port_out, vmcall, vmmcall};
     } else {
         compile_error!("hcall-guest has no hypercall instructions for this architecture; it supports x86_64");
     }

@@ -6,33 +6,57 @@
 //! whose text follows each trap: local label 2 is the trap, label 3 what comes after it,
 //! and rax is the result.
 
+use super::abi::carrier::CarrierRegisters;
 use super::abi::convention::Arguments;
 use super::abi::cpuid::CpuidRegisters;
 use super::abi::transport::PORT;
 use super::Trap;
 use core::arch::asm;
 
-/// A trap with the registers of `hcall_abi::convention`. LLVM reserves rbx, so it is
-/// exchanged with the register that LLVM chose for argument 0, before and after.
-macro_rules! trap_with {
-    ($number:expr, $arguments:expr, $instruction:literal $(, $operand:ident = const $value:expr)?) => {{
+/// A trap with these registers; returns rax. LLVM reserves rbx, so it is exchanged with
+/// the register that LLVM chose for its value, before and after.
+macro_rules! trap_with_registers {
+    ($instruction:literal $(, $operand:ident = const $constant:expr)?;
+     rax = $rax:expr, rbx = $rbx:expr $(, $register:tt = $value:expr)*) => {{
         let result: i64;
         // Not `nomem`, not `readonly`, not `pure`: the host may read and write any guest
         // memory on behalf of the call.
         asm!(
-            "xchg {argument0}, rbx",
+            "xchg {rbx_value}, rbx",
             concat!("2: ", $instruction),
-            "3: xchg {argument0}, rbx",
+            "3: xchg {rbx_value}, rbx",
             trap_fixup!(),
-            $($operand = const $value,)?
-            argument0 = inout(reg) $arguments[0] => _,
-            inlateout("rax") u64::from($number) => result,
-            in("rcx") $arguments[1],
-            in("rdx") $arguments[2],
-            in("rsi") $arguments[3],
+            $($operand = const $constant,)?
+            rbx_value = inout(reg) $rbx => _,
+            inlateout("rax") $rax => result,
+            $(in($register) $value,)*
             options(nostack, preserves_flags),
         );
         result
+    }};
+}
+
+/// A trap with the registers of `hcall_abi::convention`.
+macro_rules! trap_with {
+    ($number:expr, $arguments:expr, $instruction:literal $(, $operand:ident = const $constant:expr)?) => {
+        trap_with_registers!(
+            $instruction $(, $operand = const $constant)?;
+            rax = u64::from($number), rbx = $arguments[0],
+            "rcx" = $arguments[1], "rdx" = $arguments[2], "rsi" = $arguments[3]
+        )
+    };
+}
+
+/// A trap with the registers of `hcall_abi::carrier`.
+macro_rules! carrier_with {
+    ($number:expr, $arguments:expr, $instruction:literal) => {{
+        let registers = CarrierRegisters::carrying($number);
+        trap_with_registers!(
+            $instruction;
+            rax = registers.rax, rbx = registers.rbx,
+            "rcx" = registers.rcx, "rdx" = registers.rdx, "rsi" = $arguments[0],
+            "rdi" = $arguments[1], "r8" = $arguments[2], "r9" = $arguments[3]
+        )
     }};
 }
 
@@ -63,6 +87,30 @@ pub unsafe fn vmcall(number: u32, arguments: Arguments) -> i64 {
     unsafe { trap_with!(number, arguments, "vmcall") }
 }
 
+/// Executes VMMCALL in the carrier's shape and returns rax.
+///
+/// # Safety
+///
+/// As [`vmmcall`], and the host must have offered the transport Carrier: elsewhere the
+/// call is a request to map guest memory, which another host may carry out.
+#[inline]
+pub unsafe fn carrier_vmmcall(number: u32, arguments: Arguments) -> i64 {
+    // SAFETY: as in `vmmcall`.
+    unsafe { carrier_with!(number, arguments, "vmmcall") }
+}
+
+/// Executes VMCALL in the carrier's shape and returns rax.
+///
+/// # Safety
+///
+/// As [`vmcall`], and the host must have offered the transport Carrier: elsewhere the
+/// call is a request to map guest memory, which another host may carry out.
+#[inline]
+pub unsafe fn carrier_vmcall(number: u32, arguments: Arguments) -> i64 {
+    // SAFETY: as in `vmmcall`.
+    unsafe { carrier_with!(number, arguments, "vmcall") }
+}
+
 /// Executes `out` to the ABI's port and returns rax.
 ///
 /// # Safety
@@ -90,6 +138,8 @@ pub(crate) unsafe fn trap(trap: Trap, number: u32, arguments: Arguments) -> i64 
         match trap {
             Trap::Vmmcall => vmmcall(number, arguments),
             Trap::Vmcall => vmcall(number, arguments),
+            Trap::CarrierVmmcall => carrier_vmmcall(number, arguments),
+            Trap::CarrierVmcall => carrier_vmcall(number, arguments),
             Trap::Port => port_out(number, arguments),
         }
     }

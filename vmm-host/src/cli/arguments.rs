@@ -86,6 +86,8 @@ pub(super) enum TransportArgument {
     Auto,
     /// VMMCALL or VMCALL only
     Instruction,
+    /// VMMCALL or VMCALL in the shape of a hypercall that KVM hands over, only
+    Carrier,
     /// Port I/O only
     Port,
 }
@@ -95,6 +97,7 @@ impl From<TransportArgument> for TransportChoice {
         match argument {
             TransportArgument::Auto => Self::Working,
             TransportArgument::Instruction => Self::Only(Transport::Instruction),
+            TransportArgument::Carrier => Self::Only(Transport::Carrier),
             TransportArgument::Port => Self::Only(Transport::Port),
         }
     }

@@ -105,7 +105,7 @@ impl fmt::Display for Report {
 pub fn probe(kvm: &Kvm, deadline: Duration) -> Report {
     let vendor = cpuid(0).vendor();
     let instruction = TrapInstruction::for_vendor(vendor);
-    let transports = [Transport::Instruction, Transport::Port]
+    let transports = Transport::ALL
         .map(|transport| {
             let verdict = throwaway::try_transport(kvm, transport, instruction, deadline)
                 .map_or_else(

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The throw-away VM: two calls and a HLT, in 32-bit protected mode, under a deadline.
+//! The throw-away VM: two calls and a HLT, in 64-bit mode, under a deadline.
 
 use crate::host::{Disposition, HypercallHost};
 use crate::intercept::InterceptError;
-use crate::{kick, protected_mode};
+use crate::{kick, long_mode};
+use hcall_abi::carrier::CarrierRegisters;
 use hcall_abi::convention::{Arguments, TrapInstruction};
 use hcall_abi::transport::PORT;
 use hcall_abi::{Gpa, HypercallNumber, Transport, TransportSet};
-use kvm_bindings::{kvm_regs, kvm_userspace_memory_region};
+use kvm_bindings::{kvm_regs, kvm_userspace_memory_region, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{mpsc, Arc};
@@ -15,18 +16,26 @@ use std::thread;
 use std::time::{Duration, Instant};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
-/// Where the guest's only page lies.
+/// Where the guest's page of code lies, and its page tables right behind.
 const CODE: Gpa = Gpa::new(0x1000);
+const PAGE_TABLES: Gpa = Gpa::new(0x2000);
 const PAGE_SIZE: usize = 4096;
+const MEMORY_SIZE: usize = (1 + long_mode::TABLES) * PAGE_SIZE;
 /// Where KVM may keep its own pages on Intel processors; no memory of ours is there.
 const TSS_ADDRESS: usize = 0xfffb_d000;
 
 const NUMBER: HypercallNumber = HypercallNumber::user(0x7fff);
-const ARGUMENTS: Arguments = [0x1111_2222, 0x3333_4444, 0x5555_6666, 0x7777_8888];
-const ANSWER: u64 = 0x1234_5678;
+const ARGUMENTS: Arguments = [
+    0x1111_1111_2222_2222,
+    0x3333_3333_4444_4444,
+    0x5555_5555_6666_6666,
+    0x7777_7777_8888_8888,
+];
+const ANSWER: u64 = 0x1234_5678_9abc_def0;
 
 const HLT: u8 = 0xf4;
 const OUT_IMM8_EAX: u8 = 0xe7;
+const MOV_EAX_IMM32: u8 = 0xb8;
 
 /// Why a transport cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -70,26 +79,25 @@ pub(super) fn try_transport(
         _ => instruction.ok_or(Failure::UnknownVendor)?.bytes().to_vec(),
     };
     let vm = kvm.create_vm()?;
-    let guest = Guest::new(&vm, transport, &trap)?;
+    let guest = Guest::new(kvm, &vm, transport, &trap)?;
     run_under_deadline(guest, deadline)
 }
 
 struct Guest {
     vcpu: VcpuFd,
     host: HypercallHost,
+    /// What the guest starts with; no call changes any but rax and rip.
+    registers: kvm_regs,
     intact: Arc<AtomicBool>,
 }
 
 impl Guest {
-    fn new(vm: &VmFd, transport: Transport, trap: &[u8]) -> Result<Self, Failure> {
-        let memory = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(CODE.get()), PAGE_SIZE)])?;
+    fn new(kvm: &Kvm, vm: &VmFd, transport: Transport, trap: &[u8]) -> Result<Self, Failure> {
+        let memory =
+            GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(CODE.get()), MEMORY_SIZE)])?;
         map(vm, &memory)?;
-        // Two calls, then HLT; the number is loaded anew, since the answer stands in eax.
-        let load_number = [&[0xb8][..], &NUMBER.get().to_le_bytes()].concat();
-        let code = [&load_number, trap, &load_number, trap, &[HLT]].concat();
-        memory
-            .write_slice(&code, GuestAddress(CODE.get()))
-            .map_err(|_| Failure::Garbled)?;
+        let registers = registers_of_call(transport);
+        fill(&memory, &registers, trap)?;
 
         vm.set_tss_address(TSS_ADDRESS)?;
         let offered = TransportSet::EMPTY.with(transport);
@@ -106,9 +114,15 @@ impl Guest {
             .expect("the table is new and empty");
 
         let mut vcpu = vm.create_vcpu(0)?;
-        start_at(&vcpu, CODE)?;
+        vcpu.set_cpuid2(&kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)?)?;
+        start(&vcpu, &registers)?;
         host.prepare(&mut vcpu);
-        Ok(Self { vcpu, host, intact })
+        Ok(Self {
+            vcpu,
+            host,
+            registers,
+            intact,
+        })
     }
 
     /// Runs until HLT; returns the time between the two calls.
@@ -143,7 +157,11 @@ impl Guest {
 
     fn verdict(&self, calls: &[Instant]) -> Result<Duration, Failure> {
         let registers = self.vcpu.get_regs()?;
-        let kept = [registers.rbx, registers.rcx, registers.rdx, registers.rsi] == ARGUMENTS;
+        let kept = kvm_regs {
+            rax: self.registers.rax,
+            rip: self.registers.rip,
+            ..registers
+        } == self.registers;
         match *calls {
             [first, second]
                 if kept && registers.rax == ANSWER && self.intact.load(Ordering::Relaxed) =>
@@ -177,20 +195,61 @@ fn map(vm: &VmFd, memory: &GuestMemoryMmap) -> Result<(), Failure> {
     Ok(())
 }
 
-fn start_at(vcpu: &VcpuFd, entry: Gpa) -> Result<(), Failure> {
-    let mut sregs = vcpu.get_sregs()?;
-    protected_mode::enter(&mut sregs);
-    vcpu.set_sregs(&sregs)?;
-    let [rbx, rcx, rdx, rsi] = ARGUMENTS;
-    vcpu.set_regs(&kvm_regs {
-        rip: entry.get(),
+/// The registers that make the call over `transport`, with rip at the code.
+fn registers_of_call(transport: Transport) -> kvm_regs {
+    let [first, second, third, fourth] = ARGUMENTS;
+    let start = kvm_regs {
+        rip: CODE.get(),
         rflags: 2,
-        rbx,
-        rcx,
-        rdx,
-        rsi,
         ..Default::default()
-    })?;
+    };
+    if transport == Transport::Carrier {
+        let CarrierRegisters { rax, rbx, rcx, rdx } = CarrierRegisters::carrying(NUMBER.get());
+        return kvm_regs {
+            rax,
+            rbx,
+            rcx,
+            rdx,
+            rsi: first,
+            rdi: second,
+            r8: third,
+            r9: fourth,
+            ..start
+        };
+    }
+    kvm_regs {
+        rax: NUMBER.get().into(),
+        rbx: first,
+        rcx: second,
+        rdx: third,
+        rsi: fourth,
+        ..start
+    }
+}
+
+/// Puts two calls and HLT into the guest's memory, and the page tables.
+fn fill(memory: &GuestMemoryMmap, registers: &kvm_regs, trap: &[u8]) -> Result<(), Failure> {
+    // rax is loaded anew, since the answer stands there; the upper half becomes zero.
+    let rax = (registers.rax as u32).to_le_bytes();
+    let call = [&[MOV_EAX_IMM32][..], &rax, trap].concat();
+    let code = [&call[..], &call, &[HLT]].concat();
+    let write = |bytes: &[u8], gpa: Gpa| {
+        memory
+            .write_slice(bytes, GuestAddress(gpa.get()))
+            .map_err(|_| Failure::Garbled)
+    };
+    write(&code, CODE)?;
+    for (gpa, entry) in long_mode::tables(PAGE_TABLES) {
+        write(&entry.to_le_bytes(), gpa)?;
+    }
+    Ok(())
+}
+
+fn start(vcpu: &VcpuFd, registers: &kvm_regs) -> Result<(), Failure> {
+    let mut sregs = vcpu.get_sregs()?;
+    long_mode::enter(&mut sregs, PAGE_TABLES);
+    vcpu.set_sregs(&sregs)?;
+    vcpu.set_regs(registers)?;
     Ok(())
 }
 

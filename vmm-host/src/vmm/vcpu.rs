@@ -6,6 +6,7 @@ use super::error::{kvm, VmError};
 use super::loader::Entry;
 use crate::host::{Disposition, HypercallHost, StopReason};
 use crate::protected_mode;
+use hcall_abi::result::KVM_ENOSYS_RESULT;
 use kvm_bindings::{kvm_regs, CpuId};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use std::fmt;
@@ -173,6 +174,12 @@ fn handle(ports: &Ports, exit: VcpuExit<'_>) -> Option<End> {
             None
         }
         VcpuExit::MmioWrite(..) => None,
+        // A real KVM_HC_MAP_GPA_RANGE: its memory is not ours to map, and KVM has set
+        // the answer to success.
+        VcpuExit::Hypercall(exit) => {
+            *exit.ret = KVM_ENOSYS_RESULT as u64;
+            None
+        }
         VcpuExit::Hlt => Some(End::Halted),
         VcpuExit::Shutdown => Some(End::TripleFault(String::new())),
         other => Some(End::UnexpectedExit(format!("{other:?}"))),

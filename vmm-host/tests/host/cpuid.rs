@@ -9,6 +9,9 @@ use kvm_bindings::{kvm_cpuid_entry2, CpuId, KVM_MAX_CPUID_ENTRIES};
 /// PV_UNHALT, PV_SEND_IPI, PV_SCHED_YIELD, HC_MAP_GPA_RANGE, MIGRATION_CONTROL.
 const BY_HYPERCALL: u32 = (1 << 7) | (1 << 11) | (1 << 13) | (1 << 16) | (1 << 17);
 
+/// What the carrier takes.
+const HC_MAP_GPA_RANGE: u32 = 1 << 16;
+
 fn entry(function: u32, text: &[u8; 12]) -> kvm_cpuid_entry2 {
     let word = |at: usize| u32::from_le_bytes(text[at..at + 4].try_into().unwrap());
     kvm_cpuid_entry2 {
@@ -66,8 +69,12 @@ fn guest_finds_what_the_host_advertised() {
 }
 
 #[test]
-fn features_by_hypercall_are_hidden_only_under_interception() {
-    for (transport, hidden) in [(Transport::Instruction, BY_HYPERCALL), (Transport::Port, 0)] {
+fn features_by_hypercall_are_hidden_where_the_transport_takes_it() {
+    for (transport, hidden) in [
+        (Transport::Instruction, BY_HYPERCALL),
+        (Transport::Carrier, HC_MAP_GPA_RANGE),
+        (Transport::Port, 0),
+    ] {
         let mut cpuid = kvm_cpuid();
         advertise(
             &mut cpuid,

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A vCPU without KVM: exits are put together by hand, and answered by the real dispatch.
 
+use hcall_abi::carrier::CarrierRegisters;
 use hcall_abi::convention::Arguments;
 use hcall_abi::transport::PORT;
 use hcall_abi::{Gpa, Transport, TransportSet};
 use hcall_vmm::hypercall::{Cpl, Vcpu};
 use hcall_vmm::{Disposition, HypercallHost};
 use kvm_bindings::kvm_xen_exit__bindgen_ty_1__bindgen_ty_1 as HcallExit;
-use kvm_bindings::{kvm_run, KVM_EXIT_IO, KVM_EXIT_XEN, KVM_EXIT_XEN_HCALL};
+use kvm_bindings::{
+    kvm_regs, kvm_run, KVM_EXIT_HYPERCALL, KVM_EXIT_IO, KVM_EXIT_XEN, KVM_EXIT_XEN_HCALL,
+};
+use kvm_ioctls::{HypercallExit, VcpuExit};
 use vm_memory::{GuestAddress, GuestMemoryMmap};
 
 /// Size of the test guest's memory.
@@ -16,6 +20,7 @@ pub(crate) const MEMORY_SIZE: usize = 0x1_0000;
 /// All transports that the host library has.
 pub(crate) const OFFERED: TransportSet = TransportSet::EMPTY
     .with(Transport::Instruction)
+    .with(Transport::Carrier)
     .with(Transport::Port);
 
 /// A host with 64 KiB of guest memory.
@@ -60,6 +65,35 @@ impl FakeVcpu {
         self.run.__bindgen_anon_1.xen.u.hcall.longmode = 0;
     }
 
+    /// What a call in the carrier's shape leaves behind.
+    pub(crate) fn carry(&mut self, number: u32, arguments: Arguments) {
+        self.fill_carrier(CarrierRegisters::carrying(number), arguments);
+        self.run.exit_reason = KVM_EXIT_HYPERCALL;
+    }
+
+    /// The same where Xen interception is on.
+    pub(crate) fn carry_by_xen(&mut self, number: u32, arguments: Arguments) {
+        let registers = CarrierRegisters::carrying(number);
+        self.trap(registers.rax, [0; 4]);
+        self.fill_carrier(registers, arguments);
+    }
+
+    fn fill_carrier(&mut self, registers: CarrierRegisters, [rsi, rdi, r8, r9]: Arguments) {
+        let CarrierRegisters { rax, rbx, rcx, rdx } = registers;
+        self.run.s.regs.regs = kvm_regs {
+            rax,
+            rbx,
+            rcx,
+            rdx,
+            rsi,
+            rdi,
+            r8,
+            r9,
+            rip: 0x1000,
+            ..Default::default()
+        };
+    }
+
     /// What `out` to the ABI's port leaves behind.
     pub(crate) fn out(&mut self, number: u64, arguments: Arguments) {
         self.fill_registers(number, arguments);
@@ -68,7 +102,7 @@ impl FakeVcpu {
     }
 
     fn fill_registers(&mut self, number: u64, [rbx, rcx, rdx, rsi]: Arguments) {
-        self.run.s.regs.regs = kvm_bindings::kvm_regs {
+        self.run.s.regs.regs = kvm_regs {
             rax: number,
             rbx,
             rcx,
@@ -79,18 +113,19 @@ impl FakeVcpu {
         };
     }
 
-    /// What KVM would store to rax after the call over `transport`.
-    pub(crate) fn answer(&self, transport: Transport) -> i64 {
-        // SAFETY: both are plain integers, written by `trap` or `out` before.
+    /// What KVM would store to rax after the call.
+    pub(crate) fn answer(&self) -> i64 {
+        // SAFETY: all are plain integers, written by the functions above.
         unsafe {
-            match transport {
-                Transport::Instruction => self.run.__bindgen_anon_1.xen.u.hcall.result as i64,
+            match self.run.exit_reason {
+                KVM_EXIT_XEN => self.run.__bindgen_anon_1.xen.u.hcall.result as i64,
+                KVM_EXIT_HYPERCALL => self.run.__bindgen_anon_1.hypercall.ret as i64,
                 _ => self.run.s.regs.regs.rax as i64,
             }
         }
     }
 
-    pub(crate) fn registers(&self) -> kvm_bindings::kvm_regs {
+    pub(crate) fn registers(&self) -> kvm_regs {
         // SAFETY: plain integers.
         unsafe { self.run.s.regs.regs }
     }
@@ -120,5 +155,20 @@ pub(crate) fn call(host: &HypercallHost, number: u32, arguments: Arguments) -> i
     vcpu.trap(number.into(), arguments);
     let disposition = host.dispatch(&mut vcpu, 0, Transport::Instruction);
     assert_eq!(disposition, Disposition::Resume);
-    vcpu.answer(Transport::Instruction)
+    vcpu.answer()
+}
+
+/// What `host` recognises in KVM_EXIT_HYPERCALL with these registers.
+pub(crate) fn recognise_hypercall(
+    host: &HypercallHost,
+    registers: CarrierRegisters,
+    longmode: u32,
+) -> Option<Transport> {
+    let CarrierRegisters { rax, rbx, rcx, rdx } = registers;
+    host.recognise(&VcpuExit::Hypercall(HypercallExit {
+        nr: rax,
+        args: [rbx, rcx, rdx, 0, 0, 0],
+        ret: &mut 0,
+        longmode,
+    }))
 }

@@ -4,13 +4,15 @@
 #![no_std]
 #![no_main]
 
+use hcall_guest::abi::carrier::CarrierRegisters;
+use hcall_guest::abi::convention::TrapInstruction;
 use hcall_guest::abi::number::{
-    BATCH, CONSOLE_WRITE, EXIT, GUEST_INFO, HYPERV_BIT, KVM_LAST, PANIC, RANDOM, RING_SETUP, STATS,
-    TIME,
+    BATCH, CONSOLE_WRITE, EXIT, GUEST_INFO, HYPERV_BIT, KVM_LAST, PANIC, PROBE, RANDOM, RING_SETUP,
+    STATS, TIME,
 };
 use hcall_guest::abi::result::KVM_ENOSYS_RESULT;
 use hcall_guest::unikernel::{entry, println};
-use hcall_guest::{hcall1, hcall2, raw, Errno, HypercallNumber, Trap};
+use hcall_guest::{hcall0, hcall1, hcall2, raw, Errno, HypercallNumber, Trap};
 
 entry!(main);
 
@@ -29,7 +31,11 @@ fn main() {
     buffers_too_long();
     wrong_arguments();
     numbers_of_others(host.trap);
-    upper_bits(host.trap);
+    match host.trap {
+        Trap::CarrierVmmcall => broken_carriers(TrapInstruction::Vmmcall),
+        Trap::CarrierVmcall => broken_carriers(TrapInstruction::Vmcall),
+        trap => upper_bits(trap),
+    }
     println!("the host lives");
 }
 
@@ -81,6 +87,8 @@ fn trap(trap: Trap, number: u32) -> i64 {
         match trap {
             Trap::Vmmcall => raw::vmmcall(number, [0; 4]),
             Trap::Vmcall => raw::vmcall(number, [0; 4]),
+            Trap::CarrierVmmcall => raw::carrier_vmmcall(number, [0; 4]),
+            Trap::CarrierVmcall => raw::carrier_vmcall(number, [0; 4]),
             Trap::Port => raw::port_out(number, [0; 4]),
         }
     }
@@ -109,7 +117,7 @@ fn numbers_of_others(kind: Trap) {
 
 /// The upper half of rax is not part of the number, and must be zero.
 fn upper_bits(kind: Trap) {
-    let number: u64 = (1 << 32) | u64::from(hcall_guest::abi::number::PROBE.get());
+    let number: u64 = (1 << 32) | u64::from(PROBE.get());
     let result: i64;
     // SAFETY: the host offered this trap; PROBE has no effect. rbx, rcx, rdx, rsi are
     // inputs that PROBE does not read.
@@ -122,7 +130,88 @@ fn upper_bits(kind: Trap) {
                 port = const hcall_guest::abi::transport::PORT,
                 inlateout("rax") number => result
             ),
+            Trap::CarrierVmmcall | Trap::CarrierVmcall => unreachable!("rax is no number there"),
         }
     }
     assert_eq!(result, -i64::from(Errno::EINVAL.get()));
+}
+
+/// What is not exactly the carrier's shape is a request to KVM or to the VMM's memory
+/// management, and never a call.
+fn broken_carriers(instruction: TrapInstruction) {
+    let calls = || hcall0(PROBE).expect("the host answers");
+    calls();
+    let call = CarrierRegisters::carrying(PROBE.get());
+    let einval = -i64::from(Errno::EINVAL.get());
+    for (registers, answer) in [
+        // KVM knows no such number.
+        (
+            CarrierRegisters {
+                rax: 1 << 32 | call.rax,
+                ..call
+            },
+            KVM_ENOSYS_RESULT,
+        ),
+        // KVM refuses an unaligned address, no pages, and more than there are.
+        (CarrierRegisters { rbx: 1, ..call }, einval),
+        (CarrierRegisters { rcx: 0, ..call }, einval),
+        (
+            CarrierRegisters {
+                rbx: 1 << 12,
+                rcx: u64::MAX,
+                ..call
+            },
+            einval,
+        ),
+        // Real requests, or nearly: they reach the VMM, which maps nothing.
+        (
+            CarrierRegisters {
+                rbx: 1 << 12,
+                ..call
+            },
+            KVM_ENOSYS_RESULT,
+        ),
+        (CarrierRegisters { rcx: 2, ..call }, KVM_ENOSYS_RESULT),
+        (CarrierRegisters { rdx: 0x10, ..call }, KVM_ENOSYS_RESULT),
+        (
+            CarrierRegisters {
+                rdx: u64::MAX,
+                ..call
+            },
+            KVM_ENOSYS_RESULT,
+        ),
+    ] {
+        assert_eq!(carry(instruction, registers), answer, "{registers:x?}");
+    }
+    calls();
+}
+
+/// Executes the instruction with these registers and returns rax.
+fn carry(instruction: TrapInstruction, registers: CarrierRegisters) -> i64 {
+    let result: i64;
+    // SAFETY: the host offered this instruction in the carrier's shape; what it makes of
+    // another shape is to do nothing. rbx is exchanged before and after.
+    unsafe {
+        match instruction {
+            TrapInstruction::Vmmcall => core::arch::asm!(
+                "xchg {rbx}, rbx",
+                "vmmcall",
+                "xchg {rbx}, rbx",
+                rbx = inout(reg) registers.rbx => _,
+                inlateout("rax") registers.rax => result,
+                in("rcx") registers.rcx,
+                in("rdx") registers.rdx,
+            ),
+            TrapInstruction::Vmcall => core::arch::asm!(
+                "xchg {rbx}, rbx",
+                "vmcall",
+                "xchg {rbx}, rbx",
+                rbx = inout(reg) registers.rbx => _,
+                inlateout("rax") registers.rax => result,
+                in("rcx") registers.rcx,
+                in("rdx") registers.rdx,
+            ),
+        }
+    }
+    result
 }

@@ -6,6 +6,8 @@
 
 use core::arch::global_asm;
 use core::cell::UnsafeCell;
+use hcall_guest::abi::carrier::CarrierRegisters;
+use hcall_guest::abi::Transport;
 use hcall_guest::unikernel::{command_line, entry, println};
 use hcall_guest::Trap;
 use hcall_lab_contract::{mix, ArgumentSequence, MIX};
@@ -19,7 +21,9 @@ const NAMES: [&str; COUNT] = [
     "r15", "rsp", "rflags",
 ];
 const RAX: usize = 0;
-const ARGUMENTS: core::ops::RangeInclusive<usize> = 1..=4;
+/// Where the arguments stand: rbx, rcx, rdx, rsi, and in the carrier rsi, rdi, r8, r9.
+const ARGUMENTS: [usize; 4] = [1, 2, 3, 4];
+const CARRIED_ARGUMENTS: [usize; 4] = [4, 5, 7, 8];
 const RSP: usize = 15;
 const RFLAGS: usize = 16;
 
@@ -129,8 +133,7 @@ fn main() {
 fn sweep(trap: Trap, number: u32, arity: u64, arguments: [u64; 4], flags: u64) {
     let mut before: [u64; COUNT] =
         core::array::from_fn(|index| 0x0101_0101_0101_0101u64.wrapping_mul(index as u64 + 3));
-    before[RAX] = number.into();
-    before[ARGUMENTS].copy_from_slice(&arguments);
+    put_call(&mut before, trap.transport(), number, arguments);
     before[RFLAGS] = flags;
     // SAFETY: the only vCPU, and the assembly below is not running.
     unsafe { *REGISTERS_BEFORE.0.get() = before };
@@ -138,8 +141,8 @@ fn sweep(trap: Trap, number: u32, arity: u64, arguments: [u64; 4], flags: u64) {
     // and the call only computes.
     unsafe {
         match trap {
-            Trap::Vmmcall => sweep_vmmcall(),
-            Trap::Vmcall => sweep_vmcall(),
+            Trap::Vmmcall | Trap::CarrierVmmcall => sweep_vmmcall(),
+            Trap::Vmcall | Trap::CarrierVmcall => sweep_vmcall(),
             Trap::Port => sweep_port(),
         }
     }
@@ -153,5 +156,20 @@ fn sweep(trap: Trap, number: u32, arity: u64, arguments: [u64; 4], flags: u64) {
             "{} after {trap:?} with arity {arity}",
             NAMES[index]
         );
+    }
+}
+
+/// Sets the registers that make the call.
+fn put_call(registers: &mut [u64; COUNT], transport: Transport, number: u32, arguments: [u64; 4]) {
+    let places = if transport == Transport::Carrier {
+        let CarrierRegisters { rax, rbx, rcx, rdx } = CarrierRegisters::carrying(number);
+        registers[..4].copy_from_slice(&[rax, rbx, rcx, rdx]);
+        CARRIED_ARGUMENTS
+    } else {
+        registers[RAX] = number.into();
+        ARGUMENTS
+    };
+    for (place, argument) in places.into_iter().zip(arguments) {
+        registers[place] = argument;
     }
 }

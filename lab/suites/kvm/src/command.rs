@@ -28,7 +28,8 @@ pub(crate) fn add_cases<'a>(
         vmm: vmm.into(),
         guests: guests.into(),
     };
-    let [statuses, signals, refusals] = [setting.clone(), setting.clone(), setting];
+    let [statuses, signals, forced, refusals] =
+        [setting.clone(), setting.clone(), setting.clone(), setting];
     suite
         .case("hcall-vmm: the guest's end is the exit status", move || {
             exit_statuses(&statuses)
@@ -36,6 +37,10 @@ pub(crate) fn add_cases<'a>(
         .case("hcall-vmm: SIGINT and SIGTERM end it cleanly", move || {
             end_by_signals(&signals)
         })
+        .case(
+            "hcall-vmm: offers the one transport it is told",
+            move || force_transport(&forced, working),
+        )
         .case(
             "hcall-vmm: refuses a transport that does not work",
             move || refuse_transport(&refusals, working),
@@ -130,21 +135,48 @@ fn send(process: u32, signal: &str) -> Result<(), String> {
     kill_process(process, signal).map_err(|error| error.to_string())
 }
 
+fn run_over(setting: &Setting, transport: Transport) -> Result<Output, String> {
+    setting
+        .command("hello", "")
+        .args(["--stats", "--transport", transport.name()])
+        .output()
+        .map_err(|error| error.to_string())
+}
+
+fn force_transport(setting: &Setting, working: TransportSet) -> CaseResult {
+    if working.is_empty() {
+        return Ok(Verdict::Skip("no transport works on this machine".into()));
+    }
+    for transport in working.iter() {
+        let output = run_over(setting, transport)?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        // CONSOLE_WRITE and EXIT, and nothing over another transport.
+        let counted = text.contains("calls: 2,") && text.contains(&format!(" {transport}: 2,"));
+        if !output.status.success() || !counted {
+            return Err(format!("{transport}: {}, {text}", output.status));
+        }
+    }
+    Ok(Verdict::Pass)
+}
+
 fn refuse_transport(setting: &Setting, working: TransportSet) -> CaseResult {
-    if working.contains(Transport::Instruction) {
+    let broken: Vec<Transport> = Transport::ALL
+        .into_iter()
+        .filter(|transport| !working.contains(*transport))
+        .collect();
+    if broken.is_empty() {
         return Ok(Verdict::Skip(
             "every transport works on this machine".into(),
         ));
     }
-    let output = setting
-        .command("hello", "")
-        .args(["--transport", "instruction"])
-        .output()
-        .map_err(|error| error.to_string())?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    let refused = output.status.code() == Some(125) && output.stdout.is_empty();
-    if refused && text.contains("transport 'instruction' does not work on this machine") {
-        return Ok(Verdict::Pass);
+    for transport in broken {
+        let output = run_over(setting, transport)?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        let refused = output.status.code() == Some(125) && output.stdout.is_empty();
+        let reason = format!("transport '{transport}' does not work on this machine");
+        if !refused || !text.contains(&reason) {
+            return Err(format!("{transport}: {}, {text}", output.status));
+        }
     }
-    Err(format!("{}: {text}", output.status))
+    Ok(Verdict::Pass)
 }

@@ -2,7 +2,7 @@
 //! Linux as a guest: the stock kernel boots, loads the module, and a process calls.
 
 use crate::handlers::{lock, Arguments};
-use crate::running::run;
+use crate::running::{calls_over, run};
 use hcall_abi::Transport;
 use hcall_ktap::{Report, Suite};
 use hcall_lab_contract::MIX;
@@ -18,26 +18,29 @@ const LIMIT: Duration = Duration::from_secs(150);
 /// end of the guest is a reset by the keyboard controller.
 const COMMAND_LINE: &str = "console=ttyS0 panic=-1 reboot=k noxsave loglevel=1 lab.end=reset";
 
-/// The two ways to boot the stock kernel.
-const IMAGES: [(&str, &str); 2] = [("bzImage", "vmlinuz"), ("vmlinux by PVH", "vmlinux")];
+/// The transports, and the ways to boot the stock kernel.
+const BOOTS: [(Transport, &str, &str); 3] = [
+    (Transport::Instruction, "bzImage", "vmlinuz"),
+    (Transport::Instruction, "vmlinux by PVH", "vmlinux"),
+    (Transport::Carrier, "vmlinux by PVH", "vmlinux"),
+];
 
 /// What device-suite calls for each `MIX`, and what is left for the example's `PRINT`.
 const MIXED_PER_ARITY: u64 = 1000;
 
 pub(crate) fn add_cases<'a>(mut suite: Suite<'a>, directory: &Path) -> Suite<'a> {
-    for (name, image) in IMAGES {
+    for (transport, name, image) in BOOTS {
         let kernel = directory.join(image);
         let initrd = directory.join("initrd");
         suite = suite.case_with_subtests(
-            format!("instruction: a process in stock Linux ({name})"),
-            move || boot(&kernel, &initrd),
+            format!("{transport}: a process in stock Linux ({name})"),
+            move || boot(transport, &kernel, &initrd),
         );
     }
     suite
 }
 
-fn boot(kernel: &Path, initrd: &Path) -> Result<Report, String> {
-    let transport = Transport::Instruction;
+fn boot(transport: Transport, kernel: &Path, initrd: &Path) -> Result<Report, String> {
     let mut config = VmConfig::new(kernel);
     config.initrd = Some(initrd.into());
     config.memory = MemorySize::from_mebibytes(320).map_err(|error| error.to_string())?;
@@ -62,7 +65,7 @@ fn boot(kernel: &Path, initrd: &Path) -> Result<Report, String> {
         .map(|count| count.load(Ordering::Relaxed))
         .sum();
     let over = run.record.mixed_over[transport.raw() as usize].load(Ordering::Relaxed);
-    if over != mixed || run.stats.calls != run.stats.instruction {
+    if over != mixed || run.stats.calls != calls_over(transport, &run.stats) {
         return Err(format!(
             "{mixed} MIX calls, {over} of them over {transport}; {:?}",
             run.stats

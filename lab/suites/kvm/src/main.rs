@@ -8,6 +8,7 @@
 mod command;
 mod handlers;
 mod linux;
+mod mixing;
 mod probing;
 mod running;
 mod unikernels;
@@ -45,6 +46,7 @@ struct Arguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Required {
     Instruction,
+    Carrier,
     Port,
 }
 
@@ -52,6 +54,7 @@ impl From<Required> for Transport {
     fn from(required: Required) -> Self {
         match required {
             Required::Instruction => Self::Instruction,
+            Required::Carrier => Self::Carrier,
             Required::Port => Self::Port,
         }
     }
@@ -72,10 +75,11 @@ fn main() -> ExitCode {
         suite = suite.filter(filter);
     }
     suite = probing::add_cases(suite, &required);
-    for transport in [Transport::Instruction, Transport::Port] {
+    for transport in Transport::ALL {
         let wanted = working.contains(transport) || required.contains(&transport);
         suite = unikernels::add_cases(suite, &arguments.guests, transport, wanted);
     }
+    suite = mixing::add_cases(suite, &arguments.guests, working);
     if let Some(vmm) = &arguments.vmm {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);
     }

@@ -4,6 +4,7 @@
 
 use crate::handlers::{self, Arguments, Record};
 use hcall_abi::layout::Stats;
+use hcall_abi::Transport;
 use hcall_vmm::vmm::{Console, End, Vm, VmConfig};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,6 +72,15 @@ impl Run {
             "ended with: {}; its console's last lines:\n{last}",
             self.end
         ))
+    }
+}
+
+/// How many of the calls came over `transport`.
+pub(crate) fn calls_over(transport: Transport, stats: &Stats) -> u64 {
+    match transport {
+        Transport::Instruction => stats.instruction,
+        Transport::Carrier => stats.carrier,
+        _ => stats.port,
     }
 }
 

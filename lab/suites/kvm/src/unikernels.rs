@@ -2,7 +2,7 @@
 //! Unikernels over one transport.
 
 use crate::handlers::Arguments;
-use crate::running::{run, Run};
+use crate::running::{calls_over, run, Run};
 use hcall_abi::Transport;
 use hcall_ktap::{CaseResult, Suite, Verdict};
 use hcall_lab_contract::{ARITY_CALLS, MIX, UNREGISTERED};
@@ -96,13 +96,8 @@ impl Setting {
 
     /// Every call came over this transport and no other.
     fn check_transport(&self, run: &Run) -> Result<(), String> {
-        let stats = run.stats;
-        let over = match self.transport {
-            Transport::Instruction => stats.instruction,
-            Transport::Port => stats.port,
-            other => return Err(format!("the suite does not know {other}")),
-        };
-        equal("calls over other transports", stats.calls - over, 0)
+        let over = calls_over(self.transport, &run.stats);
+        equal("calls over other transports", run.stats.calls - over, 0)
     }
 }
 
