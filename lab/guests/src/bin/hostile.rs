@@ -147,7 +147,7 @@ fn broken_carriers(instruction: TrapInstruction) {
         // KVM knows no such number.
         (
             CarrierRegisters {
-                rax: 1 << 32 | call.rax,
+                rax: (1 << 32) | call.rax,
                 ..call
             },
             KVM_ENOSYS_RESULT,
