@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use rustix::process::geteuid;
 
 use crate::console::{Console, Shown};
-use crate::description::{ConsoleAt, Machine, Medium, Network, Suite};
+use crate::description::{ConsoleAt, Machine, Medium, ModuleForm, Network, Suite};
 use crate::initramfs::{self, Additions};
 use crate::medium::{self, Content};
 use crate::places::is_installed;
@@ -43,6 +43,7 @@ pub(crate) fn boot(
     let image = workshop.descriptions.image(&suite.image)?.clone();
     let additions = Additions {
         kernel_module: machine.kernel_module.as_deref(),
+        modules: machine.modules,
         commands: &suite.commands,
     };
     let initramfs = initramfs::build(workshop, &format!("{name}-host"), &image, &additions)?;
@@ -128,6 +129,7 @@ fn without_network() -> impl Iterator<Item = &'static str> {
 /// The programs without which a machine cannot be booted.
 fn tools(machine: &Machine) -> impl Iterator<Item = &str> {
     let unshare = (machine.network == Network::None).then_some(UNSHARE);
+    let strip = (machine.modules == ModuleForm::Stripped).then_some(initramfs::STRIP);
     let medium = match machine.medium {
         Medium::Kernel => &[][..],
         Medium::GrubIso => &medium::TOOLS[..],
@@ -135,6 +137,7 @@ fn tools(machine: &Machine) -> impl Iterator<Item = &str> {
     [machine.program.as_str()]
         .into_iter()
         .chain(unshare)
+        .chain(strip)
         .chain(medium.iter().copied())
 }
 

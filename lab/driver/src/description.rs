@@ -52,6 +52,9 @@ pub(crate) struct Machine {
     pub(crate) cmdline: String,
     /// What the machine's images load at boot, with what it depends on.
     pub(crate) kernel_module: Option<String>,
+    /// In what form.
+    #[serde(default)]
+    pub(crate) modules: ModuleForm,
     /// How long the kernel may take to reach init.
     pub(crate) boot_limit_seconds: u64,
 }
@@ -76,6 +79,17 @@ pub(crate) enum ConsoleAt {
     Output,
     /// The file `{console}`.
     File,
+}
+
+/// In what form the stock kernel's modules are put into an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ModuleForm {
+    /// As they were signed.
+    #[default]
+    Signed,
+    /// Without symbols and signature, which an interpreter takes long to read.
+    Stripped,
 }
 
 /// What an emulator sees of the network.
