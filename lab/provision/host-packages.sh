@@ -10,6 +10,7 @@ NEEDED=(
     git make gcc libc6-dev ca-certificates
     debian-archive-keyring mmdebstrap
     qemu-system-x86 seabios
+    bochs bochs-term bochsbios vgabios grub-pc-bin grub-common xorriso mtools
     cpio kmod xz-utils zstd shellcheck
 )
 RUST=(cargo rustc rust-src rustfmt rust-clippy lld)

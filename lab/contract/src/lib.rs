@@ -53,7 +53,7 @@ pub fn mix(arity: u64, arguments: [u64; 4]) -> u64 {
 }
 
 /// How many calls of each arity the unikernel `arity` makes.
-pub const ARITY_CALLS: u64 = 1000;
+pub const ARITY_CALLS: u64 = 2000;
 
 /// The argument sets that guest and host expect of each other: the same for the same seed,
 /// all 64 bits of each argument in use (splitmix64).

@@ -125,7 +125,11 @@ impl Console {
 }
 
 impl Watch for Console {
-    fn line(&mut self, _: Stream, line: &str) -> Next {
+    fn line(&mut self, stream: Stream, line: &str) -> Next {
+        // What the emulator itself says is in the log, and is no result.
+        if stream == Stream::Errors {
+            return Next::GoOn;
+        }
         if let Some(message) = from_init(line, "LAB-INIT ") {
             self.init_line(message);
         } else if let Some(status) = from_init(line, "LAB-EXIT status=") {
@@ -196,6 +200,16 @@ mod tests {
         assert!(failure(&["SeaBIOS"]).contains("before init"));
         assert!(failure(&[INIT, PANIC]).contains("Kernel panic"));
         assert!(failure(&[PANIC]).contains("Kernel panic"));
+    }
+
+    #[test]
+    fn what_the_emulator_says_itself_is_no_console() {
+        let mut console = Console::new(Duration::from_secs(60), Shown::Progress);
+        for line in [INIT, RUN, PANIC, "LAB-EXIT status=0"] {
+            assert_eq!(console.line(Stream::Errors, line), Next::GoOn);
+        }
+        assert!(console.lines.is_empty() && console.oops.is_none());
+        assert_eq!(console.status, None);
     }
 
     #[test]

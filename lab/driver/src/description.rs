@@ -11,6 +11,8 @@ use hcall_lab_contract::PRINT;
 use serde::de::DeserializeOwned;
 use serde::Deserialize;
 
+use crate::template::Words;
+
 /// Everything that is described.
 #[derive(Debug)]
 pub(crate) struct Descriptions {
@@ -27,14 +29,106 @@ pub(crate) struct Descriptions {
 pub(crate) struct Machine {
     /// The emulator.
     pub(crate) program: String,
-    /// Its arguments, in which `{kernel}`, `{initramfs}` and `{cmdline}` are replaced.
+    /// Its arguments, in which `{kernel}`, `{initramfs}`, `{cmdline}`, `{iso}`, `{console}`
+    /// and the names of `files` are replaced.
     pub(crate) arguments: Vec<String>,
+    /// What it boots from.
+    #[serde(default)]
+    pub(crate) medium: Medium,
+    /// Where its console is.
+    #[serde(default)]
+    pub(crate) console: ConsoleAt,
+    /// What it sees of this machine's network.
+    #[serde(default)]
+    pub(crate) network: Network,
+    /// Names and texts of configuration files. In the texts the same is replaced as in the
+    /// arguments, but for the names of other files.
+    #[serde(default)]
+    pub(crate) files: BTreeMap<String, String>,
+    /// The emulator's exit status after a good run.
+    #[serde(default)]
+    pub(crate) exit_status: i32,
     /// The start of the kernel command line.
     pub(crate) cmdline: String,
     /// What the machine's images load at boot, with what it depends on.
     pub(crate) kernel_module: Option<String>,
+    /// In what form.
+    #[serde(default)]
+    pub(crate) modules: ModuleForm,
     /// How long the kernel may take to reach init.
     pub(crate) boot_limit_seconds: u64,
+}
+
+/// What a machine boots from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Medium {
+    /// The emulator loads `{kernel}` and `{initramfs}`, and passes `{cmdline}`.
+    #[default]
+    Kernel,
+    /// `{iso}`, a CD on which GRUB boots the same.
+    GrubIso,
+}
+
+/// Where a machine's console is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ConsoleAt {
+    /// The emulator's standard output.
+    #[default]
+    Output,
+    /// The file `{console}`.
+    File,
+}
+
+/// In what form the stock kernel's modules are put into an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ModuleForm {
+    /// As they were signed.
+    #[default]
+    Signed,
+    /// Without symbols and signature, which an interpreter takes long to read.
+    Stripped,
+}
+
+/// What an emulator sees of the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Network {
+    /// What this machine sees.
+    #[default]
+    Shared,
+    /// Nothing: it has a network namespace of its own.
+    None,
+}
+
+impl Machine {
+    /// Finds names that stand for nothing, before anything is built.
+    fn check(&self) -> Result<()> {
+        let mut words = Words::default();
+        for name in ["kernel", "initramfs", "cmdline"] {
+            words.set(name, "");
+        }
+        if self.medium == Medium::GrubIso {
+            words.set("iso", "");
+        }
+        if self.console == ConsoleAt::File {
+            words.set("console", "");
+        }
+        for (name, text) in &self.files {
+            words
+                .fill(text)
+                .with_context(|| format!("the file {name}"))?;
+        }
+        for name in self.files.keys() {
+            words.set(name, "");
+        }
+        for argument in &self.arguments {
+            words.fill(argument).context("the arguments")?;
+        }
+        Ok(())
+    }
 }
 
 /// The content of an initramfs: places in it and their sources.
@@ -207,7 +301,11 @@ fn read_machines(directory: &Path) -> Result<BTreeMap<String, Machine>> {
             .extension()
             .is_some_and(|extension| extension == "toml")
         {
-            machines.insert(name.to_owned(), read_toml(&path)?);
+            let machine: Machine = read_toml(&path)?;
+            machine
+                .check()
+                .with_context(|| path.display().to_string())?;
+            machines.insert(name.to_owned(), machine);
         }
     }
     Ok(machines)
@@ -227,7 +325,7 @@ mod tests {
     fn the_descriptions_of_this_lab_fit_together() {
         let lab = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let descriptions = Descriptions::read(&lab).expect("the lab's descriptions");
-        for suite in ["svm", "plain"] {
+        for suite in ["svm", "vmx", "plain"] {
             descriptions.suite(suite).expect(suite);
         }
         let error = descriptions
@@ -235,6 +333,39 @@ mod tests {
             .expect_err("no such suite")
             .to_string();
         assert!(error.contains("svm"), "{error}");
+    }
+
+    #[test]
+    fn a_machine_names_only_what_it_has() {
+        let machine = |more: &str| {
+            let text = format!(
+                "program = 'x'\ncmdline = ''\nboot_limit_seconds = 1\n\
+                 arguments = ['{{kernel}}', '{{settings}}']\n{more}"
+            );
+            toml::from_str::<Machine>(&text).expect("a machine")
+        };
+        let plain = machine("[files]\nsettings = ''");
+        plain.check().expect("it names its file");
+        assert_eq!(
+            (
+                plain.medium,
+                plain.console,
+                plain.network,
+                plain.exit_status
+            ),
+            (Medium::Kernel, ConsoleAt::Output, Network::Shared, 0)
+        );
+        let from_iso = "medium = 'grub-iso'\nnetwork = 'none'\nconsole = 'file'\n\
+                        [files]\nsettings = '{iso} {console}'";
+        machine(from_iso).check().expect("it has both");
+        for wrong in [
+            "",
+            "[files]\nsettings = '{iso}'",
+            "[files]\nsettings = '{console}'",
+            "[files]\nsettings = '{settings}'",
+        ] {
+            assert!(machine(wrong).check().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -10,9 +10,13 @@ use anyhow::{Context, Result};
 use cpio::NewcBuilder;
 
 use crate::cargo;
-use crate::description::{Image, Source};
+use crate::description::{Image, ModuleForm, Source};
+use crate::process::Job;
 use crate::provision::{self, Flavour};
 use crate::workshop::Workshop;
+
+/// The program that strips modules.
+pub(crate) const STRIP: &str = "strip";
 
 const DIRECTORY: u32 = 0o040_755;
 const EXECUTABLE: u32 = 0o100_755;
@@ -36,6 +40,8 @@ enum Content {
 pub(crate) struct Additions<'a> {
     /// A module of the stock kernel, to be loaded at boot.
     pub(crate) kernel_module: Option<&'a str>,
+    /// The form of that module, and of those it depends on.
+    pub(crate) modules: ModuleForm,
     /// Each becomes the file `/lab/command-N` for `lab.exec=@FILE`.
     pub(crate) commands: &'a [Vec<String>],
 }
@@ -63,7 +69,7 @@ pub(crate) fn build(
         .with_context(|| format!("image {name}, {place}"))?;
     }
     if let Some(module) = additions.kernel_module {
-        collect_kernel_module(workshop, module, &mut entries)?;
+        collect_kernel_module(workshop, module, additions.modules, &mut entries)?;
     }
     for (number, command) in additions.commands.iter().enumerate() {
         entries.push(Entry {
@@ -129,6 +135,7 @@ fn collect(
 fn collect_kernel_module(
     workshop: &Workshop,
     module: &str,
+    form: ModuleForm,
     entries: &mut Vec<Entry>,
 ) -> Result<()> {
     let modules = provision::kernel(workshop)?.join("modules");
@@ -136,9 +143,13 @@ fn collect_kernel_module(
     let files =
         fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
     for file in files.lines() {
+        let content = match form {
+            ModuleForm::Signed => modules.join(file),
+            ModuleForm::Stripped => strip(workshop, &modules.join(file), file)?,
+        };
         entries.push(Entry {
             place: format!("modules/{file}"),
-            content: Content::File(modules.join(file)),
+            content: Content::File(content),
         });
     }
     entries.push(Entry {
@@ -146,6 +157,19 @@ fn collect_kernel_module(
         content: Content::Text(files),
     });
     Ok(())
+}
+
+/// A module without what loading it does not need.
+fn strip(workshop: &Workshop, module: &Path, name: &str) -> Result<PathBuf> {
+    let directory = workshop.places.output.join("stripped");
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    let stripped = directory.join(name);
+    Job::new("strip", STRIP)
+        .arguments(["--strip-unneeded", "-o"])
+        .arguments([stripped.as_path(), module])
+        .output(workshop)?;
+    Ok(stripped)
 }
 
 fn write(file: &Path, entries: &[Entry]) -> Result<()> {

@@ -8,15 +8,18 @@ mod cargo;
 mod console;
 mod demonstration;
 mod description;
+mod follow;
 mod initramfs;
 mod interrupt;
 mod libtest;
+mod medium;
 mod places;
 mod process;
 mod provision;
 mod score;
 mod stages;
 mod suite;
+mod template;
 mod test;
 mod workshop;
 

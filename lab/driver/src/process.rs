@@ -3,11 +3,12 @@
 //! a log, and gone with its whole process group when it or this program ends.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -17,6 +18,7 @@ use anyhow::{bail, Context, Result};
 use rustix::pipe::{pipe_with, PipeFlags};
 use rustix::process::{waitid, Pid, WaitId, WaitIdOptions};
 
+use crate::follow::follow;
 use crate::interrupt;
 use crate::workshop::{Verbosity, Workshop};
 
@@ -104,6 +106,10 @@ impl Finished {
         matches!(self.end, End::Exited(status) if status.success())
     }
 
+    pub(crate) fn exited_with(&self, expected: i32) -> bool {
+        matches!(self.end, End::Exited(status) if status.code() == Some(expected))
+    }
+
     /// How it ended, in words.
     pub(crate) fn how(&self) -> String {
         match self.end {
@@ -138,12 +144,14 @@ pub(crate) struct Job {
 }
 
 /// How a program's two streams are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Streams {
     /// Each for itself; which line came first is not known exactly.
     Apart,
     /// As one, in the order of writing, all as [`Stream::Output`].
     Merged,
+    /// The output is what the program writes to this file; both its streams are errors.
+    File(PathBuf),
 }
 
 impl Job {
@@ -192,19 +200,27 @@ impl Job {
         self
     }
 
+    /// Has the lines of a file arrive as output, which the program writes to; it is emptied
+    /// first.
+    pub(crate) fn output_in(mut self, file: &Path) -> Self {
+        self.streams = Streams::File(file.to_owned());
+        self
+    }
+
     /// Runs it, however it ends.
     pub(crate) fn run(self, workshop: &Workshop, watch: &mut dyn Watch) -> Result<Finished> {
         let (log, path) = workshop.logs.create(&self.name)?;
         let mut command = self.command(workshop);
-        let merged = match self.streams {
-            Streams::Apart => None,
-            Streams::Merged => Some(merge_streams(&mut command)?),
+        let source = match &self.streams {
+            Streams::Apart => Source::Streams,
+            Streams::Merged => Source::Merged(merge_streams(&mut command)?),
+            Streams::File(path) => Source::File(empty_file(path)?),
         };
         let mut child = interrupt::register(self.group, || command.spawn(), Pid::from_child)
             .with_context(|| format!("cannot run {}", self.program.to_string_lossy()))?;
         // It holds writing ends of the merged streams, which would never end.
         drop(command);
-        let lines = read_lines(&mut child, merged);
+        let lines = read_lines(&mut child, source);
         let mut reading = Reading {
             log,
             tail: VecDeque::new(),
@@ -287,34 +303,81 @@ fn merge_streams(command: &mut Command) -> Result<File> {
     Ok(File::from(reader))
 }
 
-fn read_lines(child: &mut Child, merged: Option<File>) -> Receiver<Line> {
+/// Makes a file, or empties it; returns it for reading.
+fn empty_file(path: &Path) -> Result<File> {
+    File::create(path)
+        .and_then(|_| File::open(path))
+        .with_context(|| format!("cannot make {}", path.display()))
+}
+
+/// Where the lines of a running program come from.
+enum Source {
+    /// Its two streams.
+    Streams,
+    /// The one pipe that both its streams are.
+    Merged(File),
+    /// A file that it writes to, and its two streams.
+    File(File),
+}
+
+fn read_lines(child: &mut Child, source: Source) -> Receiver<Line> {
     let (sender, receiver) = channel();
-    if let Some(merged) = merged {
-        forward(Stream::Output, merged, sender.clone());
+    let (alive, ended) = channel();
+    let mut output = Stream::Output;
+    match source {
+        Source::Streams => {}
+        Source::Merged(merged) => {
+            forward(Stream::Output, merged, sender.clone(), alive.clone());
+        }
+        Source::File(file) => {
+            output = Stream::Errors;
+            forward_file(file, ended, sender.clone());
+        }
     }
-    if let Some(output) = child.stdout.take() {
-        forward(Stream::Output, output, sender.clone());
+    if let Some(stdout) = child.stdout.take() {
+        forward(output, stdout, sender.clone(), alive.clone());
     }
-    if let Some(errors) = child.stderr.take() {
-        forward(Stream::Errors, errors, sender);
+    if let Some(stderr) = child.stderr.take() {
+        forward(Stream::Errors, stderr, sender, alive);
     }
     receiver
 }
 
-/// Sends the lines of `from` until it ends or nobody listens any more.
-fn forward(stream: Stream, from: impl Read + Send + 'static, to: Sender<Line>) {
+/// Sends the lines of `from` until it ends or nobody listens any more; drops `alive` then.
+fn forward(
+    stream: Stream,
+    from: impl Read + Send + 'static,
+    to: Sender<Line>,
+    alive: Sender<Infallible>,
+) {
     thread::spawn(move || {
         let mut from = BufReader::new(from);
         let mut bytes = Vec::new();
         while matches!(from.read_until(b'\n', &mut bytes), Ok(length) if length > 0) {
-            let line = String::from_utf8_lossy(&bytes);
-            let line = line.trim_end_matches(['\r', '\n']).to_owned();
-            bytes.clear();
-            if to.send((stream, line)).is_err() {
-                return;
+            if to.send((stream, text_of(&bytes))).is_err() {
+                break;
             }
+            bytes.clear();
+        }
+        drop(alive);
+    });
+}
+
+/// Sends the lines of a file as output until the program has `ended`.
+fn forward_file(file: File, ended: Receiver<Infallible>, to: Sender<Line>) {
+    thread::spawn(move || {
+        let send = |line: &[u8]| to.send((Stream::Output, text_of(line))).is_ok();
+        if let Err(error) = follow(file, &ended, send) {
+            // Without a receiver the program has been given up already.
+            let _ = to.send((Stream::Errors, format!("cannot read the console: {error}")));
         }
     });
+}
+
+fn text_of(line: &[u8]) -> String {
+    String::from_utf8_lossy(line)
+        .trim_end_matches(['\r', '\n'])
+        .to_owned()
 }
 
 /// What is done with each line.

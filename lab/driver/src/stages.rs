@@ -24,7 +24,7 @@ pub(crate) struct Stage {
 }
 
 /// All of them, in order.
-pub(crate) const STAGES: [Stage; 13] = [
+pub(crate) const STAGES: [Stage; 14] = [
     Stage {
         name: "format",
         run: format,
@@ -76,6 +76,10 @@ pub(crate) const STAGES: [Stage; 13] = [
     Stage {
         name: "lab suite svm",
         run: |workshop| suite::run(workshop, "svm"),
+    },
+    Stage {
+        name: "lab suite vmx",
+        run: |workshop| suite::run(workshop, "vmx"),
     },
 ];
 

@@ -14,13 +14,17 @@ use crate::workshop::Workshop;
 pub(crate) fn run(workshop: &mut Workshop, name: &str) -> Result<Score> {
     let suite = workshop.descriptions.suite(name)?.clone();
     Ok(match boot(workshop, name, &suite, Shown::Progress)? {
-        Boot::Ran(console, finished) => judge(name, &console, &finished),
+        Boot::Ran(console, finished) => {
+            let expected = workshop.descriptions.machine(&suite.machine)?.exit_status;
+            judge(name, &console, &finished, expected)
+        }
         Boot::Failed(why) => Score::failed(format!("{name}/boot"), why),
         Boot::Missing(why) => Score::skipped(name, why),
     })
 }
 
-fn judge(name: &str, console: &Console, finished: &Finished) -> Score {
+/// `expected` is the emulator's exit status after a good run.
+fn judge(name: &str, console: &Console, finished: &Finished, expected: i32) -> Score {
     let report = Report::parse(console.lines.iter().map(String::as_str));
     let mut score = Score::of_report(name, &report);
     match console.status {
@@ -40,6 +44,15 @@ fn judge(name: &str, console: &Console, finished: &Finished) -> Score {
             why.extend(finished.last_lines());
             score.fail(format!("{name}/end"), why);
         }
+    }
+    if console.status.is_some() && !finished.exited_with(expected) {
+        let how = finished.how();
+        score.fail(
+            format!("{name}/emulator"),
+            vec![format!(
+                "{how}, though init had ended the machine; expected was exit status {expected}"
+            )],
+        );
     }
     if let Some(oops) = &console.oops {
         score.fail(format!("{name}/kernel log"), vec![oops.clone()]);

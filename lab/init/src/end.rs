@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use rustix::system::{reboot, RebootCommand};
 
+use crate::bochs;
 use crate::say::say;
 
 /// How to end the machine.
@@ -17,6 +18,8 @@ pub(crate) enum End {
     PowerOff,
     /// By a reset, for machines without ACPI; `reboot=t` makes it a triple fault.
     Reset,
+    /// By what Bochs has in place of a power-off.
+    Bochs,
 }
 
 impl FromStr for End {
@@ -26,7 +29,10 @@ impl FromStr for End {
         match text {
             "poweroff" => Ok(Self::PowerOff),
             "reset" => Ok(Self::Reset),
-            _ => Err(format!("lab.end={text}: poweroff or reset was expected")),
+            "bochs" => Ok(Self::Bochs),
+            _ => Err(format!(
+                "lab.end={text}: poweroff, reset or bochs was expected"
+            )),
         }
     }
 }
@@ -37,11 +43,12 @@ pub(crate) fn end(how: End) -> ExitCode {
     // The last line must be out of the serial port before the machine is gone.
     let _ = rustix::termios::tcdrain(io::stdout());
     rustix::fs::sync();
-    let command = match how {
-        End::PowerOff => RebootCommand::PowerOff,
-        End::Reset => RebootCommand::Restart,
+    let ended = match how {
+        End::PowerOff => reboot(RebootCommand::PowerOff).map_err(io::Error::from),
+        End::Reset => reboot(RebootCommand::Restart).map_err(io::Error::from),
+        End::Bochs => bochs::shut_down(),
     };
-    if let Err(error) = reboot(command) {
+    if let Err(error) = ended {
         say(format_args!("cannot end the machine: {error}"));
     }
     ExitCode::FAILURE

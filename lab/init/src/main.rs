@@ -13,8 +13,9 @@
 //!
 //! The status is the first command's that failed: 128 + N for signal N, 127 if it could
 //! not be started, 125 if the machine could not be prepared.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod bochs;
 mod command;
 mod end;
 mod modules;

@@ -6,7 +6,7 @@
 //! | `lab.module=FILE,NAME=VALUE,…` | load this module, with these parameters |
 //! | `lab.exec=PROGRAM,ARGUMENT,…` | run this command |
 //! | `lab.exec=@FILE` | run the command in this file, one argument per line |
-//! | `lab.end=poweroff`, `lab.end=reset` | how to end the machine (`poweroff`) |
+//! | `lab.end=poweroff`, `=reset`, `=bochs` | how to end the machine (`poweroff`) |
 //! | `lab.name=NAME` | begin the lines with NAME in place of LAB: for a guest of a guest |
 //!
 //! Modules and commands may be given several times and are taken in order; the first
@@ -129,6 +129,7 @@ mod tests {
             assert!(Orders::parse(cmdline).is_err(), "{cmdline}");
         }
         assert_eq!(end("lab.exce=/bin/y lab.end=reset"), Some(End::Reset));
+        assert_eq!(end("lab.end=bochs"), Some(End::Bochs));
         assert_eq!(end("lab.end=explode"), None);
     }
 }

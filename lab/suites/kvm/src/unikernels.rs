@@ -34,7 +34,7 @@ pub(crate) fn add_cases<'a>(
     let cases: [(&str, Case); 12] = [
         ("hello", hello),
         (
-            "1,000 calls of each arity, every argument and result checked",
+            "2,000 calls of each arity, every argument and result checked",
             arity,
         ),
         ("no register but rax and no flag changes", registers),
