@@ -19,10 +19,11 @@ const LIMIT: Duration = Duration::from_secs(150);
 const COMMAND_LINE: &str = "console=ttyS0 panic=-1 reboot=k noxsave loglevel=1 lab.end=reset";
 
 /// The transports, and the ways to boot the stock kernel.
-const BOOTS: [(Transport, &str, &str); 3] = [
+const BOOTS: [(Transport, &str, &str); 4] = [
     (Transport::Instruction, "bzImage", "vmlinuz"),
     (Transport::Instruction, "vmlinux by PVH", "vmlinux"),
     (Transport::Carrier, "vmlinux by PVH", "vmlinux"),
+    (Transport::Port, "vmlinux by PVH", "vmlinux"),
 ];
 
 /// What device-suite calls for each `MIX`, and what is left for the example's `PRINT`.
