@@ -9,6 +9,11 @@ PROVISION := lab/provision
 CARGO := $(PROVISION)/cargo.sh
 KERNEL ?= cloud
 
+# What cargo builds is kept with the rest, so that another clone builds the project only,
+# and none of what it depends on.
+export HCALL_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hcall
+export CARGO_TARGET_DIR ?= $(HCALL_CACHE)/cargo
+
 # Linked statically: it may have been built in the toolchain's root, and runs outside.
 TARGET := x86_64-unknown-linux-gnu
 LAB := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release/hcall-lab

@@ -61,7 +61,7 @@ pub(crate) fn cargo(name: &str, workshop: &Workshop) -> Job {
 
 /// A job that runs cargo of the kernel's own toolchain, the oldest that must do.
 pub(crate) fn oldest_cargo(name: &str, workshop: &Workshop) -> Job {
-    let target = workshop.places.checkout.join("target/oldest");
+    let target = workshop.places.output.join("oldest");
     Job::new(name, script(workshop, "in-toolchain.sh"))
         .arguments(["cargo"])
         .environment("CARGO_TARGET_DIR", target)
