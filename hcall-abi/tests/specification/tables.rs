@@ -462,7 +462,7 @@ fn carrier_registers_are_the_crates() {
             "rdx",
             carried.rdx,
             "bits 0–31: the number; bits 32–63: `carrier::MAGIC`",
-            u64::from(NUMBER) | u64::from(carrier::MAGIC) << 32,
+            u64::from(NUMBER) | (u64::from(carrier::MAGIC) << 32),
         ),
     ] {
         assert_eq!(before[name], meaning);
