@@ -47,7 +47,7 @@ fn a_wrong_register_is_none_of_ours() {
     for wrong in [
         CarrierRegisters { rax: 11, ..call },
         CarrierRegisters {
-            rax: 1 << 32 | NUMBER,
+            rax: (1 << 32) | NUMBER,
             ..call
         },
         CarrierRegisters {
@@ -57,7 +57,7 @@ fn a_wrong_register_is_none_of_ours() {
         CarrierRegisters { rcx: 0, ..call },
         CarrierRegisters { rcx: 2, ..call },
         CarrierRegisters {
-            rdx: call.rdx ^ 1 << 32,
+            rdx: call.rdx ^ (1 << 32),
             ..call
         },
         CarrierRegisters {
