@@ -71,6 +71,19 @@ pub fn advertise(cpuid: &mut CpuId, advertisement: &Advertisement) -> Result<u32
     Ok(base)
 }
 
+/// Shows `vendor` in leaf 0 of `cpuid`: bytes in the order ebx, edx, ecx.
+#[cfg(feature = "vmm")]
+pub(crate) fn show_vendor(cpuid: &mut CpuId, vendor: [u8; 12]) {
+    const VENDOR_LEAF: u32 = 0;
+    let [ebx, edx, ecx] = [0, 4, 8]
+        .map(|at| u32::from_le_bytes([vendor[at], vendor[at + 1], vendor[at + 2], vendor[at + 3]]));
+    for entry in cpuid.as_mut_slice() {
+        if entry.function == VENDOR_LEAF {
+            (entry.ebx, entry.edx, entry.ecx) = (ebx, edx, ecx);
+        }
+    }
+}
+
 fn entry(function: u32, registers: CpuidRegisters) -> kvm_cpuid_entry2 {
     kvm_cpuid_entry2 {
         function,

@@ -136,22 +136,30 @@ fn deny_msr(vm: &VmFd) -> Result<(), InterceptError> {
         .map_err(InterceptError::MsrFilter)
 }
 
+/// Whether this kernel can be told to leave guest text alone (Linux 5.17 and later).
+pub fn can_disable_text_rewriting(vm: &VmFd) -> bool {
+    let supported = vm.check_extension_raw(c_ulong::from(KVM_CAP_DISABLE_QUIRKS2));
+    u32::try_from(supported).is_ok_and(|quirks| quirks & KVM_X86_QUIRK_FIX_HYPERCALL_INSN != 0)
+}
+
 /// Has KVM answer the wrong vendor's instruction with #UD, where it can, instead of
 /// rewriting guest text, which faults on read-only text and can loop.
+///
+/// Where it [cannot](can_disable_text_rewriting), nothing is done and KVM rewrites: a
+/// guest that executes the wrong instruction finds the processor's own in its place, and
+/// its call arrives; if its text is not writable, it gets a fault.
 ///
 /// # Errors
 ///
 /// [`InterceptError::Quirk`] if KVM has the switch and refuses it.
 pub fn disable_text_rewriting(vm: &VmFd) -> Result<(), InterceptError> {
-    let supported = vm.check_extension_raw(c_ulong::from(KVM_CAP_DISABLE_QUIRKS2));
-    let quirk = KVM_X86_QUIRK_FIX_HYPERCALL_INSN;
-    if !u32::try_from(supported).is_ok_and(|quirks| quirks & quirk != 0) {
+    if !can_disable_text_rewriting(vm) {
         return Ok(());
     }
     let mut capability = kvm_enable_cap {
         cap: KVM_CAP_DISABLE_QUIRKS2,
         ..Default::default()
     };
-    capability.args[0] = u64::from(quirk);
+    capability.args[0] = u64::from(KVM_X86_QUIRK_FIX_HYPERCALL_INSN);
     vm.enable_cap(&capability).map_err(InterceptError::Quirk)
 }

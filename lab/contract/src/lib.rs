@@ -28,6 +28,13 @@ pub const FILL: HypercallNumber = HypercallNumber::user(0x112);
 /// `SUM(gpa, length)` → the sum of the buffer's bytes.
 pub const SUM: HypercallNumber = HypercallNumber::user(0x113);
 
+/// `LEVEL(a, b, c, d)` → [`level_mix`] of the caller's CPL as the handler sees it.
+/// Callable by whom the VM lets.
+pub const LEVEL: HypercallNumber = HypercallNumber::user(0x114);
+
+/// As [`LEVEL`], callable from every CPL.
+pub const OPEN_LEVEL: HypercallNumber = HypercallNumber::user(0x115);
+
 /// Never registered.
 pub const UNREGISTERED: HypercallNumber = HypercallNumber::user(0x1ff);
 
@@ -50,6 +57,11 @@ pub fn mix(arity: u64, arguments: [u64; 4]) -> u64 {
             (sum.rotate_left(17) ^ argument).wrapping_mul(0x9e37_79b9_7f4a_7c15)
         });
     (mixed ^ (mixed >> 32)) & (u64::MAX >> 1)
+}
+
+/// [`mix`] of four arguments, with `cpl` in its low two bits.
+pub fn level_mix(cpl: u8, arguments: [u64; 4]) -> u64 {
+    (mix(4, arguments) & !3) | u64::from(cpl & 3)
 }
 
 /// How many calls of each arity the unikernel `arity` makes.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a VM is to be.
 
+use crate::table::Callers;
 use hcall_abi::{Transport, TransportSet};
 use std::fmt;
 use std::io::Write;
@@ -24,13 +25,21 @@ pub struct VmConfig {
     pub memory: MemorySize,
     /// Which transports the guest is offered.
     pub transport: TransportChoice,
+    /// Who may make the calls whose handlers do not say so themselves.
+    pub callers: Callers,
+    /// The processor's vendor in CPUID leaf 0, where it is to be another than KVM's.
+    ///
+    /// For tests of guests: the transports are tried with the instruction of the real
+    /// vendor, and a guest that believes this one executes the other, which raises #UD.
+    pub cpuid_vendor: Option<[u8; 12]>,
     /// Where the serial port and `CONSOLE_WRITE` go.
     pub console: Console,
 }
 
 impl VmConfig {
     /// A VM with `kernel` and otherwise defaults: /dev/kvm, no initramfs, an empty command
-    /// line, 256 MiB, the transports that work here, the console on standard output.
+    /// line, 256 MiB, the transports that work here, calls from CPL 0 only, the vendor that
+    /// KVM shows, the console on standard output.
     pub fn new(kernel: impl Into<PathBuf>) -> Self {
         Self {
             kvm: "/dev/kvm".into(),
@@ -39,6 +48,8 @@ impl VmConfig {
             command_line: String::new(),
             memory: MemorySize::DEFAULT,
             transport: TransportChoice::Working,
+            callers: Callers::default(),
+            cpuid_vendor: None,
             console: Console::new(std::io::stdout()),
         }
     }

@@ -8,6 +8,7 @@ use super::loader::{self, Guest};
 use super::memory;
 use super::vcpu::{End, Vcpu};
 use crate::core_calls::CoreServices;
+use crate::cpuid;
 use crate::host::HypercallHost;
 use crate::kick;
 use crate::probe::{probe, Verdict};
@@ -71,7 +72,7 @@ impl Vm {
         unsafe { memory::register(&vm, &guest_memory)? };
         let serial = create_platform(&vm, &config)?;
 
-        let host = HypercallHost::new(&vm, guest_memory, offered)?;
+        let host = HypercallHost::new(&vm, guest_memory, offered)?.with_callers(config.callers);
         let vcpu = vm.create_vcpu(BOOT_VCPU).map_err(kvm("create a vCPU"))?;
         let host = Arc::new(host.with_core_calls(CoreServices {
             console: Box::new(config.console),
@@ -79,9 +80,12 @@ impl Vm {
             memory_bytes: config.memory.bytes(),
             vcpu_count: 1,
         }));
-        let cpuid = kvm_device
+        let mut cpuid = kvm_device
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(kvm("say which CPUID it supports"))?;
+        if let Some(vendor) = config.cpuid_vendor {
+            cpuid::show_vendor(&mut cpuid, vendor);
+        }
         let ports = Arc::new(Ports::new(serial.clone()));
         let stop = Arc::new(AtomicBool::new(false));
         let vcpu = Vcpu::new(vcpu, cpuid, Arc::clone(&host), ports, Arc::clone(&stop))?;

@@ -33,6 +33,7 @@ mod vcpu;
 
 pub use config::{Console, MemorySize, TransportChoice, VmConfig};
 pub use error::VmError;
+#[cfg(feature = "cli")]
 pub(crate) use machine::open_kvm;
 pub use machine::{Stopper, Vm};
 pub use vcpu::End;

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! device-suite --module /modules/hcall.ko --transport instruction
-//! device-suite --module /modules/hcall.ko --expect-enodev
+//! device-suite --module /modules/hcall.ko --expect-enodev no-host
 //! ```
 
 mod cases;
@@ -18,7 +18,7 @@ mod memory;
 mod module;
 mod raw;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use context::Context;
 use hcall_guest::abi::Transport;
 use std::path::PathBuf;
@@ -36,9 +36,18 @@ struct CommandLine {
     #[arg(long, value_name = "NAME", required_unless_present = "expect_enodev", value_parser = transport)]
     transport: Option<Transport>,
 
-    /// This machine has no hcall host: the module must refuse to load
-    #[arg(long, conflicts_with = "transport")]
-    expect_enodev: bool,
+    /// The module must refuse to load, for this reason
+    #[arg(long, value_name = "REASON", conflicts_with = "transport", value_enum)]
+    expect_enodev: Option<Refusal>,
+}
+
+/// Why the module cannot be loaded here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Refusal {
+    /// CPUID shows no hcall host
+    NoHost,
+    /// CPUID shows the vendor of another instruction than the processor has
+    RefusedTrap,
 }
 
 fn transport(name: &str) -> Result<Transport, String> {
@@ -57,8 +66,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match line.transport {
-        Some(transport) => cases::with_host(&context, transport).run(),
-        None => cases::without_host(&context).run(),
+    match (line.transport, line.expect_enodev) {
+        (Some(transport), _) => cases::with_host(&context, transport).run(),
+        (None, Some(refusal)) => cases::refused(&context, refusal).run(),
+        (None, None) => unreachable!("the command line needs one of the two"),
     }
 }

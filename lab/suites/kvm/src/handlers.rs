@@ -2,9 +2,12 @@
 //! The host's side of the lab's test calls, with a record of what arrived.
 
 use hcall_abi::{Errno, Gpa, Transport};
-use hcall_lab_contract::{mix, ArgumentSequence, COUNT, FAIL, FILL, MIX, PRINT, SUM};
+use hcall_lab_contract::{
+    level_mix, mix, ArgumentSequence, COUNT, FAIL, FILL, LEVEL, MIX, OPEN_LEVEL, PRINT, SUM,
+};
+use hcall_vmm::hypercall::HypercallResult;
 use hcall_vmm::stats::Counters;
-use hcall_vmm::{HypercallTable, TableError};
+use hcall_vmm::{Callers, Hypercall, HypercallTable, TableError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -101,12 +104,18 @@ fn register_simple(
         call.memory().read(Gpa::new(gpa), &mut bytes)?;
         Ok(bytes.into_iter().map(u64::from).sum())
     })?;
+    table.register(LEVEL, answer_level)?;
+    table.register_for(Callers::AnyPrivilegeLevel, OPEN_LEVEL, answer_level)?;
     let record = Arc::clone(record);
     table.register(PRINT, move |call| {
         let [a, b, c, _] = call.args();
         lock(&record.printed).push([a, b, c]);
         Ok(0)
     })
+}
+
+fn answer_level(call: &mut Hypercall<'_>) -> HypercallResult {
+    Ok(level_mix(call.cpl()?.get(), call.args()))
 }
 
 fn checked_length(length: u64) -> Result<usize, Errno> {

@@ -2,7 +2,10 @@
 //! Linux as a guest: the stock kernel boots, loads the module, and a process calls.
 
 use crate::handlers::{lock, Arguments};
-use crate::running::{calls_over, run};
+use crate::probing::native_instruction;
+use crate::running::{calls_over, run, Run};
+use crate::wrong_vendor::other;
+use hcall_abi::convention::TrapInstruction;
 use hcall_abi::Transport;
 use hcall_ktap::{Report, Suite};
 use hcall_lab_contract::MIX;
@@ -38,17 +41,32 @@ pub(crate) fn add_cases<'a>(mut suite: Suite<'a>, directory: &Path) -> Suite<'a>
             move || boot(transport, &kernel, &initrd),
         );
     }
-    suite
+    let kernel = directory.join("vmlinux");
+    let initrd = directory.join("initrd");
+    suite.case_with_subtests(
+        "instruction: stock Linux is shown the other vendor, and the module refuses to load",
+        move || boot_with_other_vendor(&kernel, &initrd),
+    )
 }
 
-fn boot(transport: Transport, kernel: &Path, initrd: &Path) -> Result<Report, String> {
+/// A guest with the whole device suite, or what `suite` says of it, on its command line.
+fn config(
+    transport: Transport,
+    kernel: &Path,
+    initrd: &Path,
+    suite: &str,
+) -> Result<VmConfig, String> {
     let mut config = VmConfig::new(kernel);
     config.initrd = Some(initrd.into());
     config.memory = MemorySize::from_mebibytes(320).map_err(|error| error.to_string())?;
     config.transport = TransportChoice::Only(transport);
-    config.command_line = format!(
-        "{COMMAND_LINE} lab.exec=/bin/device-suite,--module,/modules/hcall.ko,--transport,{transport}"
-    );
+    config.command_line =
+        format!("{COMMAND_LINE} lab.exec=/bin/device-suite,--module,/modules/hcall.ko,{suite}");
+    Ok(config)
+}
+
+/// Runs the guest to its reset; what its suite reported.
+fn run_to_reset(config: VmConfig) -> Result<(Run, Report), String> {
     let run = run(config, Arguments::Any, LIMIT, |_| {})?;
     let report = Report::parse(run.console.lines());
     if report.failed() {
@@ -58,7 +76,27 @@ fn boot(transport: Transport, kernel: &Path, initrd: &Path) -> Result<Report, St
         }
     }
     run.expect_end(&End::Reset)?;
+    Ok((run, report))
+}
 
+/// The module believes CPUID, executes the wrong instruction once, and gives up.
+fn boot_with_other_vendor(kernel: &Path, initrd: &Path) -> Result<Report, String> {
+    let suite = "--expect-enodev,refused-trap";
+    let mut config = config(Transport::Instruction, kernel, initrd, suite)?;
+    config.cpuid_vendor = Some(match other(native_instruction()?) {
+        TrapInstruction::Vmmcall => *b"AuthenticAMD",
+        TrapInstruction::Vmcall => *b"GenuineIntel",
+    });
+    let (run, report) = run_to_reset(config)?;
+    if run.stats.calls != 0 {
+        return Err(format!("calls arrived: {:?}", run.stats));
+    }
+    Ok(report)
+}
+
+fn boot(transport: Transport, kernel: &Path, initrd: &Path) -> Result<Report, String> {
+    let suite = format!("--transport,{transport}");
+    let (run, report) = run_to_reset(config(transport, kernel, initrd, &suite)?)?;
     let mixed: u64 = run
         .record
         .mixed

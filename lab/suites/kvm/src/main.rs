@@ -10,8 +10,10 @@ mod handlers;
 mod linux;
 mod mixing;
 mod probing;
+mod rings;
 mod running;
 mod unikernels;
+mod wrong_vendor;
 
 use clap::{Parser, ValueEnum};
 use hcall_abi::Transport;
@@ -78,7 +80,10 @@ fn main() -> ExitCode {
     for transport in Transport::ALL {
         let wanted = working.contains(transport) || required.contains(&transport);
         suite = unikernels::add_cases(suite, &arguments.guests, transport, wanted);
+        suite = wrong_vendor::add_cases(suite, &arguments.guests, transport, wanted);
     }
+    let wanted = required.iter().fold(working, |set, one| set.with(*one));
+    suite = rings::add_cases(suite, &arguments.guests, wanted);
     suite = mixing::add_cases(suite, &arguments.guests, working);
     if let Some(vmm) = &arguments.vmm {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);

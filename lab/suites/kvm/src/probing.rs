@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the probe says of this machine, and how fast.
 
+use hcall_abi::convention::TrapInstruction;
 use hcall_abi::{Transport, TransportSet};
 use hcall_ktap::{CaseResult, Suite, Verdict};
 use hcall_vmm::probe::{probe, Report};
@@ -19,6 +20,18 @@ fn run_probe() -> Result<Report, String> {
 /// The transports that work here.
 pub(crate) fn probe_working() -> Result<TransportSet, String> {
     Ok(run_probe()?.working())
+}
+
+/// Whether KVM here is a software implementation, without the processor's help.
+pub(crate) fn is_software() -> Result<bool, String> {
+    Ok(run_probe()?.virtualization.is_none())
+}
+
+/// The trap instruction of the processor's vendor.
+pub(crate) fn native_instruction() -> Result<TrapInstruction, String> {
+    run_probe()?
+        .instruction
+        .ok_or_else(|| "the processor's vendor is unknown".into())
 }
 
 pub(crate) fn add_cases<'a>(mut suite: Suite<'a>, required: &[Transport]) -> Suite<'a> {

@@ -3,6 +3,9 @@
 
 use crate::context::Context;
 use crate::failure::{equal, passes, Check};
+use crate::Refusal;
+use hcall_guest::abi::convention::TrapInstruction;
+use hcall_guest::abi::cpuid::CpuidRegisters;
 use hcall_guest::abi::ioctl::{DEVICE_MODE, DEVICE_PATH};
 use hcall_guest::abi::transport::PORT;
 use hcall_guest::abi::Transport;
@@ -56,15 +59,38 @@ fn loads_once(context: &Context) -> Check {
     equal("the second finit_module", second, Err(Errno::EXIST))
 }
 
-/// On a machine without a host.
+/// Where it cannot be loaded.
 pub(super) fn refuses(context: &Context) -> Check {
     let loaded = context.module.try_load("")?;
     equal("finit_module", loaded, Err(Errno::NODEV))
 }
 
 /// After [`refuses`].
-pub(super) fn one_line(context: &Context) -> Check {
+pub(super) fn one_line(context: &Context, refusal: Refusal) -> Check {
     let lines = context.log.borrow_mut().of_module()?;
-    let due = "no hcall host: CPUID shows no hypervisor with the hcall signature";
-    equal("lines of the module", lines, vec![due.to_owned()])
+    let due = match refusal {
+        Refusal::NoHost => {
+            "no hcall host: CPUID shows no hypervisor with the hcall signature".to_owned()
+        }
+        Refusal::RefusedTrap => format!(
+            "the processor refuses {}, which the host offers: no call can be made",
+            shown_instruction().map_or("nothing known", TrapInstruction::name)
+        ),
+    };
+    equal("lines of the module", lines, vec![due])
+}
+
+/// The instruction of the vendor that CPUID shows.
+fn shown_instruction() -> Option<TrapInstruction> {
+    // `__cpuid` is unsafe at the minimum Rust version and safe in later ones.
+    #[allow(unused_unsafe)]
+    // SAFETY: every x86-64 processor has CPUID, and it touches no memory.
+    let registers = unsafe { core::arch::x86_64::__cpuid(0) };
+    let registers = CpuidRegisters {
+        eax: registers.eax,
+        ebx: registers.ebx,
+        ecx: registers.ecx,
+        edx: registers.edx,
+    };
+    TrapInstruction::for_vendor(registers.vendor())
 }

@@ -16,6 +16,7 @@ mod unloading;
 
 use crate::context::Context;
 use crate::failure::passes;
+use crate::Refusal;
 use hcall_guest::abi::Transport;
 use hcall_ktap::Suite;
 
@@ -36,14 +37,14 @@ pub(crate) fn with_host(context: &Context, transport: Transport) -> Suite<'_> {
     kernel::add(suite, context)
 }
 
-/// What is due on a machine without a host.
-pub(crate) fn without_host(context: &Context) -> Suite<'_> {
-    Suite::new("device-without-host")
+/// What is due where the module cannot be loaded.
+pub(crate) fn refused(context: &Context, refusal: Refusal) -> Suite<'_> {
+    Suite::new("device-refused")
         .case("the module refuses to load with ENODEV", || {
             passes(loading::refuses(context))
         })
-        .case("it says why in one line", || {
-            passes(loading::one_line(context))
+        .case("it says why in one line", move || {
+            passes(loading::one_line(context, refusal))
         })
         .case("it leaves no node and is not loaded", || {
             passes(crate::module::ensure_absent())

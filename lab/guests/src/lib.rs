@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What several of the test unikernels need.
+#![no_std]
+
+pub mod gate;
