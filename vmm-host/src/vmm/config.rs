@@ -22,6 +22,8 @@ pub struct VmConfig {
     pub command_line: String,
     /// Guest memory.
     pub memory: MemorySize,
+    /// How many vCPUs.
+    pub vcpus: VcpuCount,
     /// Which transports the guest is offered.
     pub transport: TransportChoice,
     /// Where the serial port and `CONSOLE_WRITE` go.
@@ -30,7 +32,7 @@ pub struct VmConfig {
 
 impl VmConfig {
     /// A VM with `kernel` and otherwise defaults: /dev/kvm, no initramfs, an empty command
-    /// line, 256 MiB, the transports that work here, the console on standard output.
+    /// line, 256 MiB, one vCPU, the transports that work here, the console on standard output.
     pub fn new(kernel: impl Into<PathBuf>) -> Self {
         Self {
             kvm: "/dev/kvm".into(),
@@ -38,6 +40,7 @@ impl VmConfig {
             initrd: None,
             command_line: String::new(),
             memory: MemorySize::DEFAULT,
+            vcpus: VcpuCount::ONE,
             transport: TransportChoice::Working,
             console: Console::new(std::io::stdout()),
         }
@@ -133,6 +136,63 @@ impl FromStr for MemorySize {
 impl fmt::Display for MemorySize {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}M", self.0 / MIB)
+    }
+}
+
+/// A number of vCPUs, from 1 to [`VcpuCount::MAX`]. KVM's own limit may be lower.
+///
+/// # Examples
+///
+/// ```
+/// use hcall_vmm::vmm::VcpuCount;
+/// assert_eq!("4".parse::<VcpuCount>().unwrap().get(), 4);
+/// assert!("0".parse::<VcpuCount>().is_err());
+/// assert!("65".parse::<VcpuCount>().is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VcpuCount(u8);
+
+impl VcpuCount {
+    /// What a VM has if nothing is said.
+    pub const ONE: Self = Self(1);
+    /// The most: as many as the guest's tables are laid out for.
+    pub const MAX: Self = Self(64);
+
+    /// As many as `count`.
+    ///
+    /// # Errors
+    ///
+    /// [`VcpuCountError`] if it is out of range.
+    pub fn new(count: u8) -> Result<Self, VcpuCountError> {
+        if (Self::ONE.0..=Self::MAX.0).contains(&count) {
+            Ok(Self(count))
+        } else {
+            Err(VcpuCountError)
+        }
+    }
+
+    /// The number.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+/// A number of vCPUs that no VM can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a number of vCPUs: give one from 1 to 64")]
+pub struct VcpuCountError;
+
+impl FromStr for VcpuCount {
+    type Err = VcpuCountError;
+
+    fn from_str(text: &str) -> Result<Self, VcpuCountError> {
+        Self::new(text.parse().map_err(|_| VcpuCountError)?)
+    }
+}
+
+impl fmt::Display for VcpuCount {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
     }
 }
 
