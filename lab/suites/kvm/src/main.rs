@@ -6,6 +6,7 @@
 //! `--require` says that it must.
 
 mod command;
+mod concurrent;
 mod handlers;
 mod linux;
 mod mixing;
@@ -14,6 +15,7 @@ mod running;
 mod unikernels;
 
 use clap::{Parser, ValueEnum};
+use concurrent::Due;
 use hcall_abi::Transport;
 use hcall_ktap::Suite;
 use std::path::PathBuf;
@@ -80,6 +82,14 @@ fn main() -> ExitCode {
         suite = unikernels::add_cases(suite, &arguments.guests, transport, wanted);
     }
     suite = mixing::add_cases(suite, &arguments.guests, working);
+    for transport in Transport::ALL {
+        let due = match (working.contains(transport), required.contains(&transport)) {
+            (_, true) => Due::Required,
+            (true, false) => Due::Possible,
+            (false, false) => Due::Impossible,
+        };
+        suite = concurrent::add_case(suite, &arguments.guests, transport, due);
+    }
     if let Some(vmm) = &arguments.vmm {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);
     }
