@@ -58,7 +58,6 @@ impl Vm {
             kernel: &config.kernel,
             initrd: config.initrd.as_deref(),
             command_line: &config.command_line,
-            vcpus: config.vcpus,
         };
         let entry = loader::load(&guest_memory, guest)?;
 
