@@ -73,6 +73,14 @@ fn memory_sizes() {
 }
 
 #[test]
+fn vcpu_counts() {
+    for count in ["0", "65", "256", "-1", "", "two"] {
+        let argument = format!("--vcpus={count}");
+        expect_failure(&["run", "x", &argument], STATUS_USAGE, &["from 1 to 64"]);
+    }
+}
+
+#[test]
 fn no_kvm() {
     let parts = ["/no/such/kvm", "no KVM"];
     expect_failure(&["probe", "--kvm", "/no/such/kvm"], STATUS_VMM, &parts);

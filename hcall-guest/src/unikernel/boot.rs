@@ -28,7 +28,12 @@ hcall_pvh_entry:
     cld
     movl $hcall_stack_end, %esp
     movl %ebx, %edi                 // the start info: first argument
+    movl $hcall_unikernel_start, %esi
 
+    // From 32-bit protected mode without paging to long mode; esp, edi and esi stay:
+    // calls the function in esi with the argument in edi.
+    .global hcall_enter_long_mode
+hcall_enter_long_mode:
     movl $hcall_page_map, %eax
     movl %eax, %cr3
     movl %cr4, %eax
@@ -39,6 +44,7 @@ hcall_pvh_entry:
     orl $0x100, %eax                // LME
     wrmsr
     movl %cr0, %eax
+    andl $0x9fffffff, %eax          // caches on: they are off after INIT
     orl $0x80000001, %eax           // PG, PE
     movl %eax, %cr0
     lgdt hcall_gdt_pointer
@@ -54,18 +60,21 @@ hcall_pvh_entry:
     movw %ax, %gs
     xorl %ebp, %ebp
     movl %edi, %edi                 // clears the upper half
-    call hcall_unikernel_start
+    movl %esi, %esi
+    call *%rsi
     ud2
 
     .section .data.hcall_boot, "aw"
     .balign 8
+    .global hcall_gdt, hcall_gdt_limit
 hcall_gdt:
     .quad 0
     .quad 0x00af9b000000ffff        // 8: 64-bit code
     .quad 0x00cf93000000ffff        // 16: data
-hcall_gdt_end:
+    .quad 0x00cf9b000000ffff        // 24: 32-bit code, for the other CPUs on their way
+    .set hcall_gdt_limit, . - hcall_gdt - 1
 hcall_gdt_pointer:
-    .word hcall_gdt_end - hcall_gdt - 1
+    .word hcall_gdt_limit
     .long hcall_gdt
 
     // The first 4 GiB, each address mapped to itself by pages of 2 MiB, writable.

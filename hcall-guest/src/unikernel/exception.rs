@@ -92,7 +92,7 @@ struct TablePointer {
     base: u64,
 }
 
-/// Fills the table and makes it the processor's.
+/// Fills the table and makes it that of the processor that boots.
 pub(super) fn install() {
     let table = TABLE.0.get();
     let stubs = &raw const hcall_exception_stubs as u64;
@@ -100,9 +100,14 @@ pub(super) fn install() {
         // SAFETY: called once, by the boot code, with no other reference to the table.
         unsafe { (*table)[vector] = Gate::to(stubs + vector as u64 * STUB_SIZE) };
     }
+    load();
+}
+
+/// Makes the table, which [`install`] has filled, this processor's.
+pub(super) fn load() {
     let pointer = TablePointer {
         limit: (size_of::<[Gate; VECTORS]>() - 1) as u16,
-        base: table as u64,
+        base: TABLE.0.get() as u64,
     };
     // SAFETY: the table is static and filled, and its handlers never return.
     unsafe { asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack)) };

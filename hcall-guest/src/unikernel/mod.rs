@@ -2,7 +2,7 @@
 //! What a unikernel needs to live on an hcall host, and nothing else: an entry point
 //! that a VMM finds by its PVH note, long mode with the first 4 GiB mapped to
 //! themselves, a stack, exception and panic handlers that report through `PANIC`, a
-//! console over `CONSOLE_WRITE`, the kernel command line, and exit.
+//! console over `CONSOLE_WRITE`, the kernel command line, the other CPUs, and exit.
 //!
 //! A whole unikernel:
 //!
@@ -28,6 +28,7 @@ mod console;
 mod exception;
 mod memory;
 mod panic;
+pub mod smp;
 
 pub use crate::{unikernel_entry as entry, unikernel_print as print, unikernel_println as println};
 pub use boot::command_line;

@@ -64,6 +64,19 @@ pub fn level_mix(cpl: u8, arguments: [u64; 4]) -> u64 {
     (mix(4, arguments) & !3) | u64::from(cpl & 3)
 }
 
+/// `CONCURRENT(vcpu, counter)` → [`concurrent_answer`] by whichever of the two handlers the
+/// host has there at the moment.
+pub const CONCURRENT: HypercallNumber = HypercallNumber::user(0x120);
+
+/// What handler `which` (0 or 1) answers vCPU `vcpu` to its call `counter`: no two of them
+/// have an answer in common, but by an accident of 1 in 2^62.
+pub fn concurrent_answer(which: u64, vcpu: u64, counter: u64) -> u64 {
+    mix(4, [which, vcpu, counter, 0])
+}
+
+/// Exit status of the unikernel `concurrent` where the other CPUs do not start.
+pub const NO_OTHER_CPUS: u8 = 77;
+
 /// How many calls of each arity the unikernel `arity` makes.
 pub const ARITY_CALLS: u64 = 2000;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What can be said on the command line.
 
-use crate::vmm::{MemorySize, TransportChoice};
+use crate::vmm::{MemorySize, TransportChoice, VcpuCount};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hcall_abi::Transport;
 use std::path::PathBuf;
@@ -48,6 +48,10 @@ pub(super) struct RunArguments {
     /// Guest memory in MiB, or with M, G or T
     #[arg(short, long, value_name = "SIZE", default_value_t = MemorySize::DEFAULT)]
     pub(super) memory: MemorySize,
+
+    /// Number of vCPUs, 1 to 64
+    #[arg(long, value_name = "N", default_value_t = VcpuCount::ONE)]
+    pub(super) vcpus: VcpuCount,
 
     /// How hypercalls reach the VMM
     #[arg(long, value_enum, default_value_t)]

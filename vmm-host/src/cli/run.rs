@@ -27,6 +27,7 @@ pub(super) fn run(
         initrd: arguments.initrd,
         command_line: arguments.append,
         memory: arguments.memory,
+        vcpus: arguments.vcpus,
         transport: arguments.transport.into(),
         ..VmConfig::new(arguments.kernel)
     })?;

@@ -23,6 +23,8 @@ pub struct VmConfig {
     pub command_line: String,
     /// Guest memory.
     pub memory: MemorySize,
+    /// How many vCPUs.
+    pub vcpus: VcpuCount,
     /// Which transports the guest is offered.
     pub transport: TransportChoice,
     /// Who may make the calls whose handlers do not say so themselves.
@@ -38,8 +40,8 @@ pub struct VmConfig {
 
 impl VmConfig {
     /// A VM with `kernel` and otherwise defaults: /dev/kvm, no initramfs, an empty command
-    /// line, 256 MiB, the transports that work here, calls from CPL 0 only, the vendor that
-    /// KVM shows, the console on standard output.
+    /// line, 256 MiB, one vCPU, the transports that work here, calls from CPL 0 only, the
+    /// vendor that KVM shows, the console on standard output.
     pub fn new(kernel: impl Into<PathBuf>) -> Self {
         Self {
             kvm: "/dev/kvm".into(),
@@ -47,6 +49,7 @@ impl VmConfig {
             initrd: None,
             command_line: String::new(),
             memory: MemorySize::DEFAULT,
+            vcpus: VcpuCount::ONE,
             transport: TransportChoice::Working,
             callers: Callers::default(),
             cpuid_vendor: None,
@@ -144,6 +147,63 @@ impl FromStr for MemorySize {
 impl fmt::Display for MemorySize {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}M", self.0 / MIB)
+    }
+}
+
+/// A number of vCPUs, from 1 to [`VcpuCount::MAX`]. KVM's own limit may be lower.
+///
+/// # Examples
+///
+/// ```
+/// use hcall_vmm::vmm::VcpuCount;
+/// assert_eq!("4".parse::<VcpuCount>().unwrap().get(), 4);
+/// assert!("0".parse::<VcpuCount>().is_err());
+/// assert!("65".parse::<VcpuCount>().is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VcpuCount(u8);
+
+impl VcpuCount {
+    /// What a VM has if nothing is said.
+    pub const ONE: Self = Self(1);
+    /// The most: as many as the guest's tables are laid out for.
+    pub const MAX: Self = Self(64);
+
+    /// As many as `count`.
+    ///
+    /// # Errors
+    ///
+    /// [`VcpuCountError`] if it is out of range.
+    pub fn new(count: u8) -> Result<Self, VcpuCountError> {
+        if (Self::ONE.0..=Self::MAX.0).contains(&count) {
+            Ok(Self(count))
+        } else {
+            Err(VcpuCountError)
+        }
+    }
+
+    /// The number.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+/// A number of vCPUs that no VM can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a number of vCPUs: give one from 1 to 64")]
+pub struct VcpuCountError;
+
+impl FromStr for VcpuCount {
+    type Err = VcpuCountError;
+
+    fn from_str(text: &str) -> Result<Self, VcpuCountError> {
+        Self::new(text.parse().map_err(|_| VcpuCountError)?)
+    }
+}
+
+impl fmt::Display for VcpuCount {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
     }
 }
 

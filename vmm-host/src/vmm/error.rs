@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Why a VM could not be built or run.
 
+use super::config::VcpuCount;
 use super::loader::LoadError;
 use super::memory::MemoryError;
 use crate::cpuid::CpuidError;
@@ -45,6 +46,14 @@ pub enum VmError {
     /// None works, and the guest was to have one.
     #[error("no transport works on this machine:\n{0}")]
     NoTransport(Box<Report>),
+    /// KVM runs fewer vCPUs in a VM than were asked for.
+    #[error("this machine's KVM runs at most {limit} vCPUs in a VM; {wanted} were asked for")]
+    TooManyVcpus {
+        /// How many were asked for.
+        wanted: VcpuCount,
+        /// KVM_CAP_MAX_VCPUS.
+        limit: usize,
+    },
     /// A request to KVM failed.
     #[error("KVM failed to {action}")]
     Kvm {

@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Building a VM from its configuration, and running it.
 
-use super::config::{TransportChoice, VmConfig};
+use super::config::{TransportChoice, VcpuCount, VmConfig};
 use super::devices::{Ports, Serial, SERIAL_IRQ};
 use super::error::{kvm, system, VmError};
 use super::loader::{self, Guest};
 use super::memory;
+use super::topology;
 use super::vcpu::{End, Vcpu};
+use super::vcpu_threads::VcpuThreads;
 use crate::core_calls::CoreServices;
 use crate::cpuid;
 use crate::host::HypercallHost;
-use crate::kick;
 use crate::probe::{probe, Verdict};
 use crate::stats::Counters;
 use crate::table::HypercallTable;
 use hcall_abi::{Transport, TransportSet};
 use kvm_bindings::{kvm_pit_config, KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY};
-use kvm_ioctls::{Cap, Kvm, VmFd};
+use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{mpsc, Arc};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 
@@ -31,16 +31,14 @@ use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 const TSS_ADDRESS: usize = 0xfffb_d000;
 const IDENTITY_MAP_ADDRESS: u64 = 0xfffb_c000;
 
-/// The vCPU that starts.
-const BOOT_VCPU: u64 = 0;
-
 /// How long the probe may try each transport.
 const PROBE_DEADLINE: Duration = Duration::from_millis(250);
 
 /// A virtual machine, built and not yet running.
 #[derive(Debug)]
 pub struct Vm {
-    vcpu: Vcpu,
+    /// The first is the one that boots; the guest starts the others.
+    vcpus: Vec<Vcpu>,
     host: Arc<HypercallHost>,
     serial: Serial,
     stop: Arc<AtomicBool>,
@@ -73,12 +71,12 @@ impl Vm {
         let serial = create_platform(&vm, &config)?;
 
         let host = HypercallHost::new(&vm, guest_memory, offered)?.with_callers(config.callers);
-        let vcpu = vm.create_vcpu(BOOT_VCPU).map_err(kvm("create a vCPU"))?;
+        let fds = create_vcpus(&kvm_device, &vm, config.vcpus)?;
         let host = Arc::new(host.with_core_calls(CoreServices {
             console: Box::new(config.console),
-            tsc_khz: vcpu.get_tsc_khz().ok(),
+            tsc_khz: fds.first().and_then(|vcpu| vcpu.get_tsc_khz().ok()),
             memory_bytes: config.memory.bytes(),
-            vcpu_count: 1,
+            vcpu_count: config.vcpus.get().into(),
         }));
         let mut cpuid = kvm_device
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
@@ -88,10 +86,18 @@ impl Vm {
         }
         let ports = Arc::new(Ports::new(serial.clone()));
         let stop = Arc::new(AtomicBool::new(false));
-        let vcpu = Vcpu::new(vcpu, cpuid, Arc::clone(&host), ports, Arc::clone(&stop))?;
-        vcpu.start_at(entry)?;
+        let mut vcpus = Vec::new();
+        for (id, fd) in (0..).zip(fds) {
+            let mut cpuid = cpuid.clone();
+            topology::describe(&mut cpuid, id, config.vcpus);
+            let (host, ports, stop) = (Arc::clone(&host), Arc::clone(&ports), Arc::clone(&stop));
+            vcpus.push(Vcpu::new(id, fd, cpuid, host, ports, stop)?);
+        }
+        if let Some(boot) = vcpus.first() {
+            boot.start_at(entry)?;
+        }
         Ok(Self {
-            vcpu,
+            vcpus,
             host,
             serial,
             stop,
@@ -102,6 +108,11 @@ impl Vm {
     /// The handlers, the core calls among them.
     pub fn hypercalls(&self) -> &HypercallTable {
         self.host.hypercalls()
+    }
+
+    /// All of the hypercalls' host, to register and remove handlers while the VM runs.
+    pub fn hypercall_host(&self) -> Arc<HypercallHost> {
+        Arc::clone(&self.host)
     }
 
     /// The counters; they can be read while the VM runs and after.
@@ -122,44 +133,14 @@ impl Vm {
         }
     }
 
-    /// Runs the VM until it ends.
+    /// Runs the VM until it ends: each vCPU on a thread of its own, the first end that one
+    /// of them meets being the VM's.
     ///
     /// # Errors
     ///
     /// [`VmError`] if KVM fails.
-    pub fn run(mut self) -> Result<End, VmError> {
-        kick::install().map_err(kvm("take a signal"))?;
-        let (report, ended) = mpsc::channel();
-        let stop = Arc::clone(&self.stop);
-        let run = move || {
-            // The receiver waits below for as long as this thread runs.
-            let _ = report.send(self.vcpu.run());
-        };
-        let thread = thread::Builder::new()
-            .name("vcpu-0".into())
-            .spawn(run)
-            .map_err(system("start a vCPU thread"))?;
-        let outcome = wait(&ended, &stop);
-        kick::until_finished(&thread);
-        thread.join().map_err(|_| VmError::ThreadPanicked)?;
-        match outcome.or_else(|| ended.try_recv().ok()) {
-            Some(end) => end,
-            None => Err(VmError::ThreadPanicked),
-        }
-    }
-}
-
-/// How often a stop that was asked for is looked at.
-const STOP_INTERVAL: Duration = Duration::from_millis(20);
-
-/// Waits for the vCPU's report; `None` when somebody else asked for the end first.
-fn wait<T>(ended: &mpsc::Receiver<T>, stop: &AtomicBool) -> Option<T> {
-    loop {
-        match ended.recv_timeout(STOP_INTERVAL) {
-            Ok(end) => return Some(end),
-            Err(mpsc::RecvTimeoutError::Timeout) if !stop.load(Ordering::Relaxed) => {}
-            Err(_) => return None,
-        }
+    pub fn run(self) -> Result<End, VmError> {
+        VcpuThreads::start(self.vcpus, self.stop)?.wait()
     }
 }
 
@@ -211,6 +192,19 @@ pub(crate) fn open_kvm(path: &Path) -> Result<Kvm, VmError> {
         return Err(VmError::MissingCapability("KVM_CAP_SYNC_REGS (Linux 4.17)"));
     }
     Ok(device)
+}
+
+fn create_vcpus(kvm_device: &Kvm, vm: &VmFd, count: VcpuCount) -> Result<Vec<VcpuFd>, VmError> {
+    let limit = kvm_device.get_max_vcpus();
+    if usize::from(count.get()) > limit {
+        return Err(VmError::TooManyVcpus {
+            wanted: count,
+            limit,
+        });
+    }
+    (0..u64::from(count.get()))
+        .map(|id| vm.create_vcpu(id).map_err(kvm("create a vCPU")))
+        .collect()
 }
 
 fn offered_transports(kvm: &Kvm, choice: TransportChoice) -> Result<TransportSet, VmError> {

@@ -6,7 +6,8 @@
 //! |---|---|
 //! | [`config`] | what the VM is to be |
 //! | `machine` | building it |
-//! | `vcpu` | running it |
+//! | `vcpu`, `vcpu_threads` | running it |
+//! | `topology` | what a vCPU is told of the others |
 //! | `memory` | its memory |
 //! | `loader` | putting a guest into it |
 //! | `devices` | what the guest finds at its ports |
@@ -29,9 +30,11 @@ mod error;
 mod loader;
 mod machine;
 mod memory;
+mod topology;
 mod vcpu;
+mod vcpu_threads;
 
-pub use config::{Console, MemorySize, TransportChoice, VmConfig};
+pub use config::{Console, MemorySize, TransportChoice, VcpuCount, VcpuCountError, VmConfig};
 pub use error::VmError;
 #[cfg(feature = "cli")]
 pub(crate) use machine::open_kvm;

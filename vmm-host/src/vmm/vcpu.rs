@@ -69,6 +69,7 @@ pub(super) struct Vcpu {
 
 impl Vcpu {
     pub(super) fn new(
+        id: u32,
         mut fd: VcpuFd,
         mut cpuid: CpuId,
         host: Arc<HypercallHost>,
@@ -79,7 +80,7 @@ impl Vcpu {
         fd.set_cpuid2(&cpuid).map_err(kvm("set the vCPU's CPUID"))?;
         host.prepare(&mut fd);
         Ok(Self {
-            id: 0,
+            id,
             fd,
             host,
             ports,
@@ -109,20 +110,23 @@ impl Vcpu {
             .map_err(kvm("set the vCPU's registers"))
     }
 
+    /// Its number among the VM's vCPUs, which is its APIC's as well.
+    pub(super) fn id(&self) -> u32 {
+        self.id
+    }
+
     /// Runs until the VM ends.
     pub(super) fn run(&mut self) -> Result<End, VmError> {
         loop {
+            // Looked at before every KVM_RUN: the signal that says so is lost if it comes
+            // while an exit is handled.
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(End::Stopped);
+            }
             let exit = match self.fd.run() {
                 Ok(exit) => exit,
-                Err(error) => {
-                    if self.stop.load(Ordering::Relaxed) {
-                        return Ok(End::Stopped);
-                    }
-                    if is_retryable(error) {
-                        continue;
-                    }
-                    return Err(kvm("run the vCPU")(error));
-                }
+                Err(error) if is_retryable(error) => continue,
+                Err(error) => return Err(kvm("run the vCPU")(error)),
             };
             let Some(transport) = self.host.recognise(&exit) else {
                 if let Some(end) = handle(&self.ports, exit) {
@@ -151,7 +155,7 @@ impl Vcpu {
     }
 }
 
-/// EINTR: a signal that was not meant for us; EAGAIN: KVM wants to be called again.
+/// EINTR: a signal, perhaps to look whether to stop; EAGAIN: KVM wants to be called again.
 fn is_retryable(error: kvm_ioctls::Error) -> bool {
     use std::io::ErrorKind::{Interrupted, WouldBlock};
     matches!(std::io::Error::from(error).kind(), Interrupted | WouldBlock)

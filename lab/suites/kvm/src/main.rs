@@ -6,6 +6,7 @@
 //! `--require` says that it must.
 
 mod command;
+mod concurrent;
 mod handlers;
 mod linux;
 mod mixing;
@@ -16,6 +17,7 @@ mod unikernels;
 mod wrong_vendor;
 
 use clap::{Parser, ValueEnum};
+use concurrent::Due;
 use hcall_abi::Transport;
 use hcall_ktap::Suite;
 use std::path::PathBuf;
@@ -85,6 +87,14 @@ fn main() -> ExitCode {
     let wanted = required.iter().fold(working, |set, one| set.with(*one));
     suite = rings::add_cases(suite, &arguments.guests, wanted);
     suite = mixing::add_cases(suite, &arguments.guests, working);
+    for transport in Transport::ALL {
+        let due = match (working.contains(transport), required.contains(&transport)) {
+            (_, true) => Due::Required,
+            (true, false) => Due::Possible,
+            (false, false) => Due::Impossible,
+        };
+        suite = concurrent::add_case(suite, &arguments.guests, transport, due);
+    }
     if let Some(vmm) = &arguments.vmm {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);
     }
