@@ -41,16 +41,17 @@ pub(crate) fn add_case<'a>(
     guests: &Path,
     transport: Transport,
     due: Due,
+    most_calls: u64,
 ) -> Suite<'a> {
     let kernel = guests.join("concurrent");
-    let calls = calls(transport);
+    let calls = calls(transport).min(most_calls);
     suite.case(
         format!("{transport}: {VCPUS} vCPUs, {calls} calls each, {SWAPS} swaps of the handler"),
         move || match due {
             Due::Impossible => Ok(Verdict::Skip(format!(
                 "transport '{transport}' does not work on this machine's KVM"
             ))),
-            _ => concurrent(&kernel, transport, due),
+            _ => concurrent(&kernel, transport, due, calls),
         },
     )
 }
@@ -63,8 +64,7 @@ fn calls(transport: Transport) -> u64 {
     }
 }
 
-fn concurrent(kernel: &Path, transport: Transport, due: Due) -> CaseResult {
-    let calls = calls(transport);
+fn concurrent(kernel: &Path, transport: Transport, due: Due, calls: u64) -> CaseResult {
     let arrivals = Arc::new(Arrivals::default());
     let swapper = Mutex::new(None);
     let mut config = VmConfig::new(kernel);

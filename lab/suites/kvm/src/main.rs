@@ -42,6 +42,10 @@ struct Arguments {
     #[arg(long, value_enum)]
     require: Vec<Required>,
 
+    /// The most calls that each vCPU makes where several call at once; for slow machines
+    #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
+    concurrent_calls: u64,
+
     /// Runs only the cases whose names hold this
     #[arg(long)]
     filter: Option<String>,
@@ -93,7 +97,13 @@ fn main() -> ExitCode {
             (true, false) => Due::Possible,
             (false, false) => Due::Impossible,
         };
-        suite = concurrent::add_case(suite, &arguments.guests, transport, due);
+        suite = concurrent::add_case(
+            suite,
+            &arguments.guests,
+            transport,
+            due,
+            arguments.concurrent_calls,
+        );
     }
     if let Some(vmm) = &arguments.vmm {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);
