@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The end of a machine that Bochs emulates: the word "Shutdown", written to a port byte by
 //! byte. It has no power-off by ACPI, and stock kernels have no `/dev/port`.
-#![allow(unsafe_code)]
+#![allow(unsafe_code)] // a port can be written in no other way; denied in the rest of the crate
 
 use std::arch::asm;
 use std::io;

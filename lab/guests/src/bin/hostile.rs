@@ -7,8 +7,8 @@
 use hcall_guest::abi::carrier::CarrierRegisters;
 use hcall_guest::abi::convention::TrapInstruction;
 use hcall_guest::abi::number::{
-    BATCH, CONSOLE_WRITE, EXIT, GUEST_INFO, HYPERV_BIT, KVM_LAST, PANIC, PROBE, RANDOM, RING_SETUP,
-    STATS, TIME,
+    BATCH, CONSOLE_WRITE, CORE_FIRST, EXIT, GUEST_INFO, HYPERV_BIT, KVM_LAST, PANIC, PROBE, RANDOM,
+    RING_SETUP, STATS, TIME,
 };
 use hcall_guest::abi::result::KVM_ENOSYS_RESULT;
 use hcall_guest::unikernel::{entry, println};
@@ -104,7 +104,7 @@ fn numbers_of_others(kind: Trap) {
         33,
         0x3000,
         HYPERV_BIT,
-        HYPERV_BIT | 0x4843_0000,
+        HYPERV_BIT | CORE_FIRST,
         u32::MAX,
     ] {
         assert_eq!(
