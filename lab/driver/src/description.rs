@@ -161,6 +161,8 @@ impl Suite {
 pub(crate) enum Source {
     /// A statically linked program.
     Program { package: String, name: String },
+    /// A program in C, a file of the checkout, linked statically.
+    CProgram { source: String, width: Width },
     /// All unikernels of these packages.
     Unikernels(Vec<String>),
     /// A file of the stock kernel.
@@ -169,6 +171,13 @@ pub(crate) enum Source {
     Module,
     /// Another image.
     Image(String),
+}
+
+/// What processes a program is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Width {
+    Bits64,
+    Bits32,
 }
 
 impl FromStr for Source {
@@ -186,6 +195,14 @@ impl FromStr for Source {
                     name: name.to_owned(),
                 })
             }
+            ["c-program", source] => Ok(Self::CProgram {
+                source: source.to_owned(),
+                width: Width::Bits64,
+            }),
+            ["c-program-32", source] => Ok(Self::CProgram {
+                source: source.to_owned(),
+                width: Width::Bits32,
+            }),
             ["unikernels", ref packages @ ..] if !packages.is_empty() => Ok(Self::Unikernels(
                 packages.iter().map(ToString::to_string).collect(),
             )),
@@ -193,8 +210,8 @@ impl FromStr for Source {
             ["module"] => Ok(Self::Module),
             ["image", name] => Ok(Self::Image(name.to_owned())),
             _ => bail!(
-                "`{text}` is no source: program PACKAGE/NAME, unikernels PACKAGE, kernel NAME, \
-                 module or image NAME is expected"
+                "`{text}` is no source: program PACKAGE/NAME, c-program FILE, c-program-32 FILE, \
+                 unikernels PACKAGE, kernel NAME, module or image NAME is expected"
             ),
         }
     }
@@ -384,6 +401,7 @@ mod tests {
             "",
             "program b",
             "unikernels",
+            "c-program",
             "kernel",
             "module x",
             "floppy a",

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use cpio::NewcBuilder;
 
+use crate::c_program;
 use crate::cargo;
 use crate::description::{Image, ModuleForm, Source};
 use crate::process::Job;
@@ -108,6 +109,7 @@ fn collect(
 ) -> Result<()> {
     let file = match source {
         Source::Program { package, name } => cargo::program(workshop, package, name)?,
+        Source::CProgram { source, width } => c_program::build(workshop, source, *width)?,
         Source::Kernel(name) => provision::kernel(workshop)?.join(name),
         Source::Module => provision::module(workshop, Flavour::Cloud)?,
         Source::Image(name) => {

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod boot;
+mod c_program;
 mod cargo;
 mod console;
 mod demonstration;

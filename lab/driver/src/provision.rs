@@ -69,6 +69,14 @@ pub(crate) fn oldest_cargo(name: &str, workshop: &Workshop) -> Job {
         .limit(LIMIT)
 }
 
+/// A job that runs the C compiler of the kernel's own toolchain.
+pub(crate) fn c_compiler(name: &str, workshop: &Workshop) -> Job {
+    Job::new(name, script(workshop, "in-toolchain.sh"))
+        .arguments(["gcc"])
+        .group(Group::Callers)
+        .limit(LIMIT)
+}
+
 fn path_from(workshop: &Workshop, name: &str, arguments: &[&str]) -> Result<PathBuf> {
     last_line(workshop, name, arguments).map(PathBuf::from)
 }

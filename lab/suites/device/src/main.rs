@@ -36,6 +36,10 @@ struct CommandLine {
     #[arg(long, value_name = "NAME", required_unless_present = "expect_enodev", value_parser = transport)]
     transport: Option<Transport>,
 
+    /// Run the client suite as well, by the clients in this directory
+    #[arg(long, value_name = "PATH")]
+    clients: Option<PathBuf>,
+
     /// The module must refuse to load, for this reason
     #[arg(long, value_name = "REASON", conflicts_with = "transport", value_enum)]
     expect_enodev: Option<Refusal>,
@@ -67,7 +71,9 @@ fn main() -> ExitCode {
         }
     };
     match (line.transport, line.expect_enodev) {
-        (Some(transport), _) => cases::with_host(&context, transport).run(),
+        (Some(transport), _) => {
+            cases::with_host(&context, transport, line.clients.as_deref()).run()
+        }
         (None, Some(refusal)) => cases::refused(&context, refusal).run(),
         (None, None) => unreachable!("the command line needs one of the two"),
     }

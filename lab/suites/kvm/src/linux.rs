@@ -95,7 +95,7 @@ fn boot_with_other_vendor(kernel: &Path, initrd: &Path) -> Result<Report, String
 }
 
 fn boot(transport: Transport, kernel: &Path, initrd: &Path) -> Result<Report, String> {
-    let suite = format!("--transport,{transport}");
+    let suite = format!("--transport,{transport},--clients,/clients");
     let (run, report) = run_to_reset(config(transport, kernel, initrd, &suite)?)?;
     let mixed: u64 = run
         .record

@@ -4,6 +4,7 @@
 
 mod buffers;
 mod calls;
+mod clients;
 mod command;
 mod info;
 mod kernel;
@@ -19,9 +20,14 @@ use crate::failure::passes;
 use crate::Refusal;
 use hcall_guest::abi::Transport;
 use hcall_ktap::Suite;
+use std::path::Path;
 
 /// What is due in a guest whose host offers `transport`.
-pub(crate) fn with_host(context: &Context, transport: Transport) -> Suite<'_> {
+pub(crate) fn with_host<'a>(
+    context: &'a Context,
+    transport: Transport,
+    clients: Option<&Path>,
+) -> Suite<'a> {
     let suite = Suite::new("device");
     let suite = loading::add(suite, context, transport);
     let suite = info::add(suite, transport);
@@ -29,6 +35,10 @@ pub(crate) fn with_host(context: &Context, transport: Transport) -> Suite<'_> {
     let suite = refusals::add(suite, transport);
     let suite = buffers::add(suite);
     let suite = typed::add(suite, transport);
+    let suite = match clients {
+        Some(directory) => clients::add(suite, directory),
+        None => suite,
+    };
     let suite = privilege::add(suite);
     let suite = command::add(suite, transport);
     let suite = unloading::add(suite, context);
