@@ -29,6 +29,9 @@ pub(crate) struct Descriptions {
 pub(crate) struct Machine {
     /// The emulator.
     pub(crate) program: String,
+    /// The script of `lab/provision` that provides it, and prints the directory where it
+    /// is; without one, it must be installed on this machine.
+    pub(crate) provision: Option<String>,
     /// Its arguments, in which `{kernel}`, `{initramfs}`, `{cmdline}`, `{iso}`, `{console}`
     /// and the names of `files` are replaced.
     pub(crate) arguments: Vec<String>,

@@ -38,6 +38,11 @@ pub(crate) fn kernel(workshop: &Workshop) -> Result<PathBuf> {
     Ok(workshop.kernel.get_or_init(|| directory).clone())
 }
 
+/// The directory of an emulator that the script of this name provides.
+pub(crate) fn emulator(workshop: &Workshop, name: &str) -> Result<PathBuf> {
+    path_from(workshop, name, &[])
+}
+
 /// `hcall.ko` for a flavour of the kernel.
 pub(crate) fn module(workshop: &mut Workshop, flavour: Flavour) -> Result<PathBuf> {
     if let Some(module) = workshop.modules.get(&flavour) {

@@ -42,6 +42,11 @@ struct Arguments {
     #[arg(long, value_enum)]
     require: Vec<Required>,
 
+    /// Processors that this machine must have, and that the calls must be answered on where
+    /// several vCPUs call at once
+    #[arg(long, default_value_t = 1, hide_default_value = true)]
+    require_processors: usize,
+
     /// The most calls that each vCPU makes where several call at once; for slow machines
     #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
     concurrent_calls: u64,
@@ -102,7 +107,10 @@ fn main() -> ExitCode {
             &arguments.guests,
             transport,
             due,
-            arguments.concurrent_calls,
+            concurrent::Scale {
+                most_calls: arguments.concurrent_calls,
+                processors: arguments.require_processors,
+            },
         );
     }
     if let Some(vmm) = &arguments.vmm {
