@@ -34,7 +34,7 @@ build() {
     mapfile -t exact < <(closure)
     [[ " ${exact[*]} " == *" qemu-system-x86=$version "* ]] ||
         die "the archive's QEMU is not $version any more, or cannot be had whole: run again with HCALL_REFRESH=1"
-    say "downloading QEMU $version and its libraries (37 MB or so)"
+    say "downloading QEMU $version and its libraries (37 MB)"
     download_exactly "$work" "${exact[@]}"
     mkdir "$directory/bin" "$directory/share"
     mv "$work/usr/bin/qemu-system-x86_64" "$directory/bin"
