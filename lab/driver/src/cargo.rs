@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What cargo builds for the lab's machines: static Linux programs and unikernels.
+//! What cargo builds for the lab's machines: static Linux programs and unikernels, those
+//! of 64 bits and those of 32.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,7 +10,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use crate::description::Source;
-use crate::provision::{cargo, none_target_arguments};
+use crate::provision::{cargo, i686_cargo, none_target_arguments};
 use crate::workshop::Workshop;
 
 const LINUX: &str = "x86_64-unknown-linux-gnu";
@@ -18,6 +19,9 @@ pub(crate) const NONE: &str = "x86_64-unknown-none";
 
 /// The packages that exist for [`NONE`] only.
 pub(crate) const UNIKERNEL_PACKAGES: [&str; 2] = ["hcall-unikernels", "hcall-lab-guests"];
+
+/// The package for 32-bit mode, which `i686-cargo.sh` has a target for.
+pub(crate) const PACKAGE_32: &str = "hcall-lab-guests32";
 
 /// Programs by package and name.
 pub(crate) type Programs = BTreeMap<(String, String), PathBuf>;
@@ -125,8 +129,13 @@ fn build_unikernels(workshop: &Workshop) -> Result<Unikernels> {
                 .flat_map(|package| ["--package", package]),
         )
         .output(workshop)?;
+    let output_32 = i686_cargo("cargo build (32-bit unikernels)", workshop, "build")
+        .arguments(["--locked", "--release", "--bins", "--package", PACKAGE_32])
+        .arguments(["--message-format", "json-render-diagnostics"])
+        .output(workshop)?;
     let mut unikernels = Unikernels::new();
-    for ((package, name), file) in executables(&output) {
+    let built = [output, output_32];
+    for ((package, name), file) in built.iter().flat_map(|output| executables(output)) {
         unikernels.entry(package).or_default().push((name, file));
     }
     Ok(unikernels)
