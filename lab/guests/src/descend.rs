@@ -23,6 +23,7 @@ const TABLE_ENTRIES: usize = 512;
 global_asm!(
     r#"
     .text
+    .global at_cpl3_vmmcall, at_cpl3_vmcall, at_cpl3_port, descend, ascend
 at_cpl3_vmmcall:
     vmmcall
     int3
