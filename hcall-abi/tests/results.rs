@@ -53,10 +53,12 @@ fn decode_32(decision: Result<u64, Errno>) -> Result<u64, CallError> {
 #[test]
 fn in_32_bits_what_fits_comes_back_and_the_rest_is_an_overflow() {
     for payload in payloads() {
-        let expected = match payload {
-            0..=MAX_PAYLOAD_32 => Ok(payload),
-            0..=MAX_PAYLOAD => Err(CallError::Errno(Errno::EOVERFLOW)),
-            _ => Err(CallError::Errno(Errno::ERANGE)),
+        let expected = if payload <= MAX_PAYLOAD_32 {
+            Ok(payload)
+        } else if payload <= MAX_PAYLOAD {
+            Err(CallError::Errno(Errno::EOVERFLOW))
+        } else {
+            Err(CallError::Errno(Errno::ERANGE))
         };
         assert_eq!(decode_32(Ok(payload)), expected, "{payload:#x}");
     }
