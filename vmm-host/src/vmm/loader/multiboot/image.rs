@@ -110,10 +110,16 @@ impl Image {
     }
 
     /// Fails unless every part is in a file of `length` bytes, and in guest memory between
-    /// the boot structures and `memory_end`, and the guest begins in one of them.
+    /// the boot structures and `memory_end`, no two of them share an address, and the guest
+    /// begins in one of them.
     pub(super) fn check(&self, length: u64, memory_end: u64) -> Result<(), MultibootError> {
         for part in &self.parts {
             part.check(length, memory_end)?;
+        }
+        let mut ranges: Vec<(u64, u64)> = self.parts.iter().map(Part::range).collect();
+        ranges.sort_unstable();
+        if let Some(pair) = ranges.windows(2).find(|pair| pair[0].1 > pair[1].0) {
+            return Err(MultibootError::Overlap(pair[1].0));
         }
         if self.parts.iter().any(|part| part.contains(self.entry)) {
             Ok(())
@@ -124,7 +130,7 @@ impl Image {
 
     /// The address after the last part; to be asked after [`Image::check`].
     pub(super) fn end(&self) -> u64 {
-        let ends = self.parts.iter().map(|part| part.start + part.length);
+        let ends = self.parts.iter().map(|part| part.range().1);
         ends.max().unwrap_or(0)
     }
 }
@@ -155,8 +161,14 @@ impl Part {
         Ok(())
     }
 
+    /// Its first address, and the one after its last.
+    fn range(&self) -> (u64, u64) {
+        (self.start, self.start.saturating_add(self.length))
+    }
+
     fn contains(&self, address: u64) -> bool {
-        (self.start..self.start.saturating_add(self.length)).contains(&address)
+        let (start, end) = self.range();
+        (start..end).contains(&address)
     }
 }
 

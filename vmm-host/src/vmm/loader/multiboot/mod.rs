@@ -72,6 +72,9 @@ pub enum MultibootError {
         /// End of the memory that can be loaded to.
         end: u64,
     },
+    /// Two segments share an address.
+    #[error("two of its segments are to be loaded to {0:#x}")]
+    Overlap(u64),
     /// The entry point is outside of what was loaded.
     #[error("its entry point {0:#x} is outside of what is loaded")]
     Entry(u64),

@@ -339,6 +339,23 @@ fn the_header_is_found_where_the_specification_allows_it() {
     assert_eq!(at(0, &wrong), None, "the checksum is wrong");
 }
 
+/// Thousands of segments over each other would take for ever to load.
+#[test]
+fn segments_do_not_overlap() {
+    let mut file = elf(Bits::B32, SEGMENT, ENTRY);
+    // Two program headers: the second is the first once more, over the Multiboot header,
+    // which moves to the end.
+    const ENTRIES: usize = 52;
+    const COUNT: usize = 44;
+    file[COUNT] = 2;
+    file.copy_within(ENTRIES..ENTRIES + 32, ENTRIES + 32);
+    file.extend(header(3));
+    assert_eq!(
+        Image::new(&file).refusal(),
+        MultibootError::Overlap(CODE_ADDRESS.into())
+    );
+}
+
 /// Whatever a file says, the loader answers, and quickly.
 #[test]
 fn damaged_images_do_no_harm() {
