@@ -10,7 +10,7 @@ use hcall_abi::Transport;
 use hcall_ktap::{Report, Suite};
 use hcall_lab_contract::MIX;
 use hcall_vmm::vmm::{End, MemorySize, TransportChoice, VmConfig};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -29,39 +29,51 @@ const BOOTS: [(Transport, &str, &str); 4] = [
     (Transport::Port, "vmlinux by PVH", "vmlinux"),
 ];
 
+/// What Linux boots from, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    /// Where vmlinuz, vmlinux and initrd are.
+    pub(crate) directory: PathBuf,
+    /// Kernel parameters beside those that every machine needs.
+    pub(crate) parameters: String,
+}
+
 /// What device-suite calls for each `MIX`, and what is left for the example's `PRINT`.
 const MIXED_PER_ARITY: u64 = 1000;
 
-pub(crate) fn add_cases<'a>(mut suite: Suite<'a>, directory: &Path) -> Suite<'a> {
+pub(crate) fn add_cases<'a>(mut suite: Suite<'a>, setting: &Setting) -> Suite<'a> {
     for (transport, name, image) in BOOTS {
-        let kernel = directory.join(image);
-        let initrd = directory.join("initrd");
+        let setting = setting.clone();
         suite = suite.case_with_subtests(
             format!("{transport}: a process in stock Linux ({name})"),
-            move || boot(transport, &kernel, &initrd),
+            move || boot(&setting, transport, image),
         );
     }
-    let kernel = directory.join("vmlinux");
-    let initrd = directory.join("initrd");
+    let setting = setting.clone();
     suite.case_with_subtests(
         "instruction: stock Linux is shown the other vendor, and the module refuses to load",
-        move || boot_with_other_vendor(&kernel, &initrd),
+        move || boot_with_other_vendor(&setting),
     )
 }
 
 /// A guest with the whole device suite, or what `suite` says of it, on its command line.
 fn config(
+    setting: &Setting,
     transport: Transport,
-    kernel: &Path,
-    initrd: &Path,
+    image: &str,
     suite: &str,
 ) -> Result<VmConfig, String> {
-    let mut config = VmConfig::new(kernel);
-    config.initrd = Some(initrd.into());
+    let Setting {
+        directory,
+        parameters,
+    } = setting;
+    let mut config = VmConfig::new(directory.join(image));
+    config.initrd = Some(directory.join("initrd"));
     config.memory = MemorySize::from_mebibytes(320).map_err(|error| error.to_string())?;
     config.transport = TransportChoice::Only(transport);
-    config.command_line =
-        format!("{COMMAND_LINE} lab.exec=/bin/device-suite,--module,/modules/hcall.ko,{suite}");
+    config.command_line = format!(
+        "{COMMAND_LINE} {parameters} lab.exec=/bin/device-suite,--module,/modules/hcall.ko,{suite}"
+    );
     Ok(config)
 }
 
@@ -80,9 +92,9 @@ fn run_to_reset(config: VmConfig) -> Result<(Run, Report), String> {
 }
 
 /// The module believes CPUID, executes the wrong instruction once, and gives up.
-fn boot_with_other_vendor(kernel: &Path, initrd: &Path) -> Result<Report, String> {
+fn boot_with_other_vendor(setting: &Setting) -> Result<Report, String> {
     let suite = "--expect-enodev,refused-trap";
-    let mut config = config(Transport::Instruction, kernel, initrd, suite)?;
+    let mut config = config(setting, Transport::Instruction, "vmlinux", suite)?;
     config.cpuid_vendor = Some(match other(native_instruction()?) {
         TrapInstruction::Vmmcall => *b"AuthenticAMD",
         TrapInstruction::Vmcall => *b"GenuineIntel",
@@ -94,9 +106,10 @@ fn boot_with_other_vendor(kernel: &Path, initrd: &Path) -> Result<Report, String
     Ok(report)
 }
 
-fn boot(transport: Transport, kernel: &Path, initrd: &Path) -> Result<Report, String> {
+fn boot(setting: &Setting, transport: Transport, image: &str) -> Result<Report, String> {
     let suite = format!("--transport,{transport}");
-    let (run, report) = run_to_reset(config(transport, kernel, initrd, &suite)?)?;
+    let config = config(setting, transport, image, &suite)?;
+    let (run, report) = run_to_reset(config)?;
     let mixed: u64 = run
         .record
         .mixed
