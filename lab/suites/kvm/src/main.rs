@@ -34,15 +34,6 @@ struct Arguments {
     #[arg(long)]
     linux: Option<PathBuf>,
 
-    /// More parameters for the kernel of Linux as a guest
-    #[arg(
-        long,
-        value_name = "PARAMETERS",
-        default_value = "",
-        hide_default_value = true
-    )]
-    linux_append: String,
-
     /// The command hcall-vmm, to be checked as well
     #[arg(long)]
     vmm: Option<PathBuf>,
@@ -117,12 +108,8 @@ fn main() -> ExitCode {
     if let Some(vmm) = &arguments.vmm {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);
     }
-    if let Some(directory) = arguments.linux {
-        let setting = linux::Setting {
-            directory,
-            parameters: arguments.linux_append,
-        };
-        suite = linux::add_cases(suite, &setting);
+    if let Some(directory) = &arguments.linux {
+        suite = linux::add_cases(suite, directory);
     }
     suite.run()
 }
