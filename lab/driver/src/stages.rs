@@ -24,7 +24,7 @@ pub(crate) struct Stage {
 }
 
 /// All of them, in order.
-pub(crate) const STAGES: [Stage; 14] = [
+pub(crate) const STAGES: [Stage; 15] = [
     Stage {
         name: "format",
         run: format,
@@ -80,6 +80,10 @@ pub(crate) const STAGES: [Stage; 14] = [
     Stage {
         name: "lab suite vmx",
         run: |workshop| suite::run(workshop, "vmx"),
+    },
+    Stage {
+        name: "lab suite vmx-linux",
+        run: |workshop| suite::run(workshop, "vmx-linux"),
     },
 ];
 
