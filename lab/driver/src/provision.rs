@@ -74,6 +74,17 @@ pub(crate) fn oldest_cargo(name: &str, workshop: &Workshop) -> Job {
         .limit(LIMIT)
 }
 
+/// A job that runs a command of cargo for 32-bit unikernels. A directory of its own keeps
+/// what the machine's cargo builds from being built anew by the other compiler.
+pub(crate) fn i686_cargo(name: &str, workshop: &Workshop, command: &str) -> Job {
+    let target = workshop.places.output.join("i686");
+    Job::new(name, script(workshop, "i686-cargo.sh"))
+        .arguments([command])
+        .environment("CARGO_TARGET_DIR", target)
+        .group(Group::Callers)
+        .limit(LIMIT)
+}
+
 fn path_from(workshop: &Workshop, name: &str, arguments: &[&str]) -> Result<PathBuf> {
     last_line(workshop, name, arguments).map(PathBuf::from)
 }

@@ -10,6 +10,8 @@ mod concurrent;
 mod handlers;
 mod linux;
 mod mixing;
+mod modes;
+mod multiboot;
 mod probing;
 mod rings;
 mod running;
@@ -95,6 +97,8 @@ fn main() -> ExitCode {
     }
     let wanted = required.iter().fold(working, |set, one| set.with(*one));
     suite = rings::add_cases(suite, &arguments.guests, wanted);
+    suite = modes::add_cases(suite, &arguments.guests, wanted);
+    suite = multiboot::add_cases(suite, &arguments.guests, arguments.vmm.as_deref());
     suite = mixing::add_cases(suite, &arguments.guests, working);
     for transport in Transport::ALL {
         let due = match (working.contains(transport), required.contains(&transport)) {
