@@ -34,7 +34,9 @@ mod topology;
 mod vcpu;
 mod vcpu_threads;
 
-pub use config::{Console, MemorySize, TransportChoice, VcpuCount, VcpuCountError, VmConfig};
+pub use config::{
+    Console, KvmFeatures, MemorySize, TransportChoice, VcpuCount, VcpuCountError, VmConfig,
+};
 pub use error::VmError;
 #[cfg(feature = "cli")]
 pub(crate) use machine::open_kvm;
