@@ -80,6 +80,9 @@ pub const NO_OTHER_CPUS: u8 = 77;
 /// How many calls of each arity the unikernel `arity` makes.
 pub const ARITY_CALLS: u64 = 2000;
 
+/// How many calls of `MIX[4]` device-suite makes on each processor of a guest with several.
+pub const CALLS_PER_PROCESSOR: u64 = 1000;
+
 /// The argument sets that guest and host expect of each other: the same for the same seed,
 /// all 64 bits of each argument in use (splitmix64).
 #[derive(Clone, Debug)]
