@@ -82,7 +82,7 @@ impl Vm {
             vcpu_count: config.vcpus.get().into(),
         }));
         let cpuid = common_cpuid(&kvm_device, &host, config.cpuid_vendor, config.kvm_features)?;
-        let ports = Arc::new(Ports::new(serial.clone()));
+        let ports = Arc::new(Ports::new(serial.clone(), config.debug_exit));
         let stop = Arc::new(AtomicBool::new(false));
         let mut vcpus = Vec::new();
         for (id, fd) in (0..).zip(fds) {

@@ -55,16 +55,13 @@ pub(crate) fn add_cases<'a>(mut suite: Suite<'a>, directory: &Path) -> Suite<'a>
     for boot in &BOOTS {
         let (kernel, initrd) = (directory.join(boot.image), initrd.clone());
         suite = suite.case_with_subtests(
-            format!(
-                "{}: stock Linux on {VCPUS} vCPUs ({})",
-                boot.transport, boot.name
-            ),
+            format!("{}: Linux on {VCPUS} vCPUs ({})", boot.transport, boot.name),
             move || works(boot, &kernel, &initrd),
         );
     }
     let kernel: PathBuf = directory.join("vmlinux");
     suite.case(
-        "instruction: stock Linux that is shown all of KVM's features loses its IPIs",
+        "instruction: Linux that is shown all of KVM's features loses its IPIs",
         move || loses_interrupts(&kernel, &initrd),
     )
 }

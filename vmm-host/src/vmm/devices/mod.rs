@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the guest finds at its I/O ports: a UART, a CMOS that says nothing, the reset line
-//! of the keyboard controller, and the registers by which ACPI switches a machine off.
-//! Interrupt controllers and timer are KVM's.
+//! of the keyboard controller, the registers by which ACPI switches a machine off and, if
+//! asked for, a port that ends the VM. Interrupt controllers and timer are KVM's.
 
 mod cmos;
+mod debug_exit;
 mod power;
 mod serial;
 
 pub(super) use power::{OFF_SLEEP_TYPE, SLEEP_CONTROL_PORT, SLEEP_STATUS_PORT};
 pub(super) use serial::{Serial, SERIAL_IRQ};
 
+use super::config::DebugExit;
 use cmos::Cmos;
 
 /// What an unclaimed port reads as: a bus that nobody drives.
@@ -34,6 +36,8 @@ pub(super) enum PortWrite {
     Done,
     Reset,
     PowerOff,
+    /// The process ends with this status.
+    Exit(u8),
 }
 
 /// The devices of a VM, shared by its vCPUs.
@@ -41,17 +45,22 @@ pub(super) enum PortWrite {
 pub(super) struct Ports {
     serial: Serial,
     cmos: Cmos,
+    debug_exit: DebugExit,
 }
 
 impl Ports {
-    pub(super) fn new(serial: Serial) -> Self {
+    pub(super) fn new(serial: Serial, debug_exit: DebugExit) -> Self {
         Self {
             serial,
             cmos: Cmos::default(),
+            debug_exit,
         }
     }
 
     pub(super) fn write(&self, port: u16, data: &[u8]) -> PortWrite {
+        if self.debug_exit == DebugExit::Present && debug_exit::PORTS.contains(&port) {
+            return PortWrite::Exit(debug_exit::status(data));
+        }
         match (port, data) {
             (SERIAL_FIRST..=SERIAL_LAST, [byte]) => {
                 self.serial.write((port - SERIAL_FIRST) as u8, *byte);
