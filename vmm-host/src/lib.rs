@@ -95,5 +95,5 @@ pub mod vmm;
 
 pub use hcall_abi::{Errno, Gpa, HypercallNumber, Transport, TransportSet};
 pub use host::{Disposition, HypercallHost, StopReason};
-pub use hypercall::{Cpl, Hypercall, HypercallResult};
+pub use hypercall::{Cpl, Hypercall, HypercallResult, Mode};
 pub use table::{Callers, HypercallTable, TableError};

@@ -5,11 +5,15 @@
 //! Runs on any /dev/kvm; a transport that does not work there is skipped, unless
 //! `--require` says that it must.
 
+mod batches;
 mod command;
 mod concurrent;
 mod handlers;
 mod linux;
+mod linux_processors;
 mod mixing;
+mod modes;
+mod multiboot;
 mod probing;
 mod rings;
 mod running;
@@ -42,9 +46,18 @@ struct Arguments {
     #[arg(long, value_enum)]
     require: Vec<Required>,
 
+    /// Processors that this machine must have, and that the calls must be answered on where
+    /// several vCPUs call at once
+    #[arg(long, default_value_t = 1, hide_default_value = true)]
+    require_processors: usize,
+
     /// The most calls that each vCPU makes where several call at once; for slow machines
     #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
     concurrent_calls: u64,
+
+    /// Also measures what calls in batches cost, where guests' clocks say something
+    #[arg(long)]
+    measure: bool,
 
     /// Runs only the cases whose names hold this
     #[arg(long)]
@@ -86,10 +99,19 @@ fn main() -> ExitCode {
     for transport in Transport::ALL {
         let wanted = working.contains(transport) || required.contains(&transport);
         suite = unikernels::add_cases(suite, &arguments.guests, transport, wanted);
+        suite = batches::add_cases(
+            suite,
+            &arguments.guests,
+            transport,
+            wanted,
+            arguments.measure,
+        );
         suite = wrong_vendor::add_cases(suite, &arguments.guests, transport, wanted);
     }
     let wanted = required.iter().fold(working, |set, one| set.with(*one));
     suite = rings::add_cases(suite, &arguments.guests, wanted);
+    suite = modes::add_cases(suite, &arguments.guests, wanted);
+    suite = multiboot::add_cases(suite, &arguments.guests, arguments.vmm.as_deref());
     suite = mixing::add_cases(suite, &arguments.guests, working);
     for transport in Transport::ALL {
         let due = match (working.contains(transport), required.contains(&transport)) {
@@ -102,7 +124,10 @@ fn main() -> ExitCode {
             &arguments.guests,
             transport,
             due,
-            arguments.concurrent_calls,
+            concurrent::Scale {
+                most_calls: arguments.concurrent_calls,
+                processors: arguments.require_processors,
+            },
         );
     }
     if let Some(vmm) = &arguments.vmm {
@@ -110,6 +135,7 @@ fn main() -> ExitCode {
     }
     if let Some(directory) = &arguments.linux {
         suite = linux::add_cases(suite, directory);
+        suite = linux_processors::add_cases(suite, directory);
     }
     suite.run()
 }

@@ -2,6 +2,7 @@
 //! The cases, in the order in which they run: each needs the module as the one before
 //! it left it.
 
+mod batches;
 mod buffers;
 mod calls;
 mod clients;
@@ -11,7 +12,9 @@ mod kernel;
 mod loading;
 mod privilege;
 mod process;
+mod processors;
 mod refusals;
+mod restrictions;
 mod typed;
 mod unloading;
 
@@ -21,6 +24,8 @@ use crate::Refusal;
 use hcall_guest::abi::Transport;
 use hcall_ktap::Suite;
 use std::path::Path;
+
+pub(crate) use processors::{call_on, several};
 
 /// What is due in a guest whose host offers `transport`.
 pub(crate) fn with_host<'a>(
@@ -34,6 +39,8 @@ pub(crate) fn with_host<'a>(
     let suite = calls::add(suite, transport);
     let suite = refusals::add(suite, transport);
     let suite = buffers::add(suite);
+    let suite = batches::add(suite, transport);
+    let suite = restrictions::add(suite);
     let suite = typed::add(suite, transport);
     let suite = match clients {
         Some(directory) => clients::add(suite, directory),
