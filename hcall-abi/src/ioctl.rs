@@ -131,6 +131,27 @@ pub const INSTRUCTION_VMMCALL: u32 = 1;
 /// [`Info::instruction`]: VMCALL.
 pub const INSTRUCTION_VMCALL: u32 = 2;
 
+/// The numbers from `first` to `last`, both included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct NumberRange {
+    /// The first number.
+    pub first: u32,
+    /// The last number, not below the first.
+    pub last: u32,
+}
+
+/// In hexadecimal; one number where first and last are the same.
+impl core::fmt::Display for NumberRange {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(formatter, "{:#x}", self.first)?;
+        if self.last != self.first {
+            write!(formatter, "-{:#x}", self.last)?;
+        }
+        Ok(())
+    }
+}
+
 const _: () = {
     assert!(size_of::<Call>() == 48);
     assert!(offset_of!(Call, number) == 0);
@@ -158,6 +179,10 @@ const _: () = {
     assert!(offset_of!(Info, ring_entries) == 28);
     assert!(offset_of!(Info, buffer_bytes) == 32);
     assert!(offset_of!(Info, reserved) == 36);
+
+    assert!(size_of::<NumberRange>() == 8);
+    assert!(offset_of!(NumberRange, first) == 0);
+    assert!(offset_of!(NumberRange, last) == 4);
 
     assert!(INFO == 0x8040_4800);
     assert!(CALL == 0xc030_4801);

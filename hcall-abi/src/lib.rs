@@ -18,6 +18,8 @@
 //! | [`transport`] | how a call can reach the host |
 //! | [`gpa`] | the type of guest-physical addresses |
 //! | [`layout`] | structures in guest memory |
+//! | [`ring`] | the ring's layout in shared memory, and its set-up |
+//! | [`ring_protocol`] | how guest and host move the ring's indices |
 //! | [`ioctl`] | `/dev/hcall` |
 //!
 //! # Example
@@ -44,6 +46,8 @@ pub mod ioctl;
 pub mod layout;
 pub mod number;
 pub mod result;
+pub mod ring;
+pub mod ring_protocol;
 pub mod transport;
 pub mod version;
 

@@ -518,15 +518,15 @@ fn leaves_hold_what_the_document_says() {
     }
 }
 
-/// The reserved core calls are those without a fixed GPA argument, though they take one.
+/// What a kernel can never admit from a process, not even with a buffer of its own.
 #[test]
-fn only_the_reserved_calls_have_no_fixed_arguments() {
-    let reserved = CORE_CALLS
+fn only_batches_and_rings_have_no_buffer_argument() {
+    let unbuffered = CORE_CALLS
         .into_iter()
         .map(|(number, _)| number)
         .filter(|number| number.takes_gpa() && number.gpa_index().is_none());
     assert_eq!(
-        reserved.collect::<Vec<HypercallNumber>>(),
-        [number::BATCH, number::RING_SETUP]
+        unbuffered.collect::<Vec<HypercallNumber>>(),
+        [number::BATCH, number::RING_SETUP, number::RING_TEARDOWN]
     );
 }
