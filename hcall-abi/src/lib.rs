@@ -18,9 +18,11 @@
 //! | [`transport`] | how a call can reach the host |
 //! | [`gpa`] | the type of guest-physical addresses |
 //! | [`layout`] | structures in guest memory |
+//! | [`batch`] | many calls for one exit |
 //! | [`ring`] | the ring's layout in shared memory, and its set-up |
 //! | [`ring_protocol`] | how guest and host move the ring's indices |
 //! | [`ioctl`] | `/dev/hcall` |
+//! | [`allow_list`] | what a restricted file of it may call |
 //!
 //! # Example
 //!
@@ -37,6 +39,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod allow_list;
+pub mod batch;
 pub mod carrier;
 pub mod convention;
 pub mod cpuid;

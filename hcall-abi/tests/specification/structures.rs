@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The crate's structures: sizes, offsets, and bytes for given fields.
 
-use hcall_abi::ioctl::{Call, CallBuffer, Info, NumberRange};
+use hcall_abi::batch::BatchEntry;
+use hcall_abi::ioctl::{Batch, Call, CallBuffer, Info, NumberRange, Restrict};
 use hcall_abi::layout::{GuestInfo, Stats, TimeValue};
 use hcall_abi::ring::{RingCompletion, RingEntry, RingSetup};
 use std::collections::BTreeMap;
@@ -55,7 +56,7 @@ macro_rules! structure {
 }
 
 /// All structures of the ABI.
-pub(crate) fn structures() -> [Structure; 10] {
+pub(crate) fn structures() -> [Structure; 13] {
     [
         structure!(TimeValue { seconds, nanoseconds, reserved } to_bytes),
         structure!(GuestInfo {
@@ -64,6 +65,7 @@ pub(crate) fn structures() -> [Structure; 10] {
         structure!(Stats {
             calls, instruction, carrier, port, unknown, refused, failed, panicked
         } to_bytes),
+        structure!(BatchEntry { number, flags, arguments, result, reserved } to_bytes),
         structure!(Call {
             number,
             flags,
@@ -91,11 +93,22 @@ pub(crate) fn structures() -> [Structure; 10] {
             buffer_bytes,
             reserved
         }),
+        structure!(Batch {
+            entries,
+            count,
+            flags,
+            result
+        }),
+        structure!(NumberRange { first, last }),
+        structure!(Restrict {
+            count,
+            reserved,
+            ranges
+        }),
         structure!(RingSetup {
             gpa, bytes, entries, flags, range_count, interrupt, ranges, doorbell_kind,
             doorbell_value, doorbell_address, reserved
         } to_bytes),
-        structure!(NumberRange { first, last }),
         structure!(RingEntry {
             number,
             flags,
