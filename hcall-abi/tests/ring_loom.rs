@@ -12,6 +12,8 @@ use loom::cell::UnsafeCell;
 use loom::sync::atomic::{fence, AtomicBool, AtomicU32, Ordering};
 use loom::sync::{Arc, Notify as Signal};
 use loom::thread;
+use std::env;
+use std::process::Command;
 
 const WORDS: [RingWord; 8] = [
     RingWord::SubmissionTail,
@@ -285,11 +287,26 @@ fn queues_of_one_entry() {
     .check();
 }
 
-/// The test can fail: without the fences, the host sleeps on an entry, or the guest on a
-/// completion.
+/// The models can fail: without the fences, a side sleeps on work. A process of its own,
+/// because loom's threads do not survive a deadlock.
 #[test]
-#[should_panic(expected = "deadlock")]
 fn without_fences_a_wakeup_is_lost() {
+    let output = Command::new(env::current_exe().expect("a test knows itself"))
+        .args(["--exact", "a_model_without_fences", "--ignored"])
+        .output()
+        .expect("the test runs once more");
+    let text = String::from_utf8_lossy(&output.stderr);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success(), "loom finds nothing wrong");
+    assert!(
+        text.contains("deadlock") || said.contains("deadlock"),
+        "another failure:\n{said}\n{text}"
+    );
+}
+
+#[test]
+#[ignore = "fails, as it must: see without_fences_a_wakeup_is_lost"]
+fn a_model_without_fences() {
     Model {
         fence: Fence::None,
         ..SMALL
