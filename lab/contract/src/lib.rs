@@ -141,7 +141,7 @@ impl ArgumentSequence {
 
 /// `RING_IDLE()` → nanoseconds that the thread of the VM's one ring ran in
 /// [`RING_IDLE_MILLISECONDS`], which begin 10 ms after the call.
-pub const RING_IDLE: HypercallNumber = HypercallNumber::user(0x130);
+pub const RING_IDLE: HypercallNumber = HypercallNumber::user(0x160);
 
 /// How long the host looks at an idle ring.
 pub const RING_IDLE_MILLISECONDS: u64 = 50;

@@ -322,6 +322,7 @@ fn local_kvm(workshop: &mut Workshop) -> Result<Score> {
     let finished = Job::new("kvm-suite", suite)
         .arguments(["--guests".as_ref(), guests.as_os_str()])
         .arguments(["--vmm".as_ref(), vmm.as_os_str()])
+        .arguments(["--ring-calls", "20000"])
         .limit(Duration::from_secs(180))
         .run(workshop, &mut collect)?;
     let report = Report::parse(collect.output.iter().map(String::as_str));
