@@ -539,6 +539,6 @@ fn batches_and_rings_are_no_buffers() {
         .filter(|number| number.takes_gpa() && number.gpa_index().is_none());
     assert_eq!(
         others.collect::<Vec<HypercallNumber>>(),
-        [number::BATCH, number::RING_SETUP]
+        [number::BATCH, number::RING_SETUP, number::RING_TEARDOWN]
     );
 }

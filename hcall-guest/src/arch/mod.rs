@@ -15,6 +15,9 @@ macro_rules! trap_fixup {
     };
 }
 
+mod port;
+pub(crate) use port::write_port;
+
 cfg_if::cfg_if! {
     if #[cfg(target_arch = "x86_64")] {
         mod x86_64;

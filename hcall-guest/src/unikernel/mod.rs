@@ -30,6 +30,7 @@
 mod console;
 mod memory;
 mod panic;
+pub mod ring;
 mod vector;
 
 cfg_if::cfg_if! {

@@ -138,3 +138,13 @@ impl ArgumentSequence {
             .map(|argument| argument & u64::from(u32::MAX))
     }
 }
+
+/// `RING_IDLE()` → nanoseconds that the thread of the VM's one ring ran in
+/// [`RING_IDLE_MILLISECONDS`], which begin 10 ms after the call.
+pub const RING_IDLE: HypercallNumber = HypercallNumber::user(0x160);
+
+/// How long the host looks at an idle ring.
+pub const RING_IDLE_MILLISECONDS: u64 = 50;
+
+/// Entries of the ring that the unikernel `ring` measures.
+pub const RING_ENTRIES: u32 = 1024;

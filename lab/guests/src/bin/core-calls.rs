@@ -15,7 +15,9 @@ entry!(main);
 fn main() {
     let host = hcall_guest::host().expect("an hcall host");
     assert_eq!(core_calls::probe(), Ok(ABI_VERSION));
-    let features = Features::CORE_CALLS.union(Features::BATCH);
+    let features = Features::CORE_CALLS
+        .union(Features::BATCH)
+        .union(Features::RING);
     assert_eq!(core_calls::features(), Ok(features));
     assert_eq!(host.advertisement.features, features);
 

@@ -73,8 +73,12 @@ pub(crate) fn register(
         let sequence = Mutex::new(ArgumentSequence::new(arity as u64));
         table.register(number, move |call| {
             let round = record.mixed[arity].fetch_add(1, Ordering::Relaxed);
-            record.mixed_over[call.transport().raw() as usize].fetch_add(1, Ordering::Relaxed);
-            *lock(&record.mixed_by).entry(call.vcpu_id()).or_default() += 1;
+            if let Some(transport) = call.transport() {
+                record.mixed_over[transport.raw() as usize].fetch_add(1, Ordering::Relaxed);
+            }
+            if let Some(vcpu) = call.vcpu_id() {
+                *lock(&record.mixed_by).entry(vcpu).or_default() += 1;
+            }
             let expected = lock(&sequence).next_arguments(arity);
             if arguments == Arguments::InSequence && call.args() != expected {
                 record.report_wrong(format!(

@@ -15,6 +15,7 @@ mod mixing;
 mod modes;
 mod multiboot;
 mod probing;
+mod ring;
 mod rings;
 mod running;
 mod unikernels;
@@ -54,6 +55,15 @@ struct Arguments {
     /// The most calls that each vCPU makes where several call at once; for slow machines
     #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
     concurrent_calls: u64,
+
+    /// How many times as many calls a second a ring must make as single calls do, where two
+    /// processors are there for it; without it, the figure is printed only
+    #[arg(long)]
+    ring_speedup: Option<u64>,
+
+    /// The most calls through a ring; for slow machines
+    #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
+    ring_calls: u64,
 
     /// Also measures what calls in batches cost, where guests' clocks say something
     #[arg(long)]
@@ -107,6 +117,11 @@ fn main() -> ExitCode {
             arguments.measure,
         );
         suite = wrong_vendor::add_cases(suite, &arguments.guests, transport, wanted);
+        let demands = ring::Demands {
+            calls: arguments.ring_calls,
+            speedup: arguments.ring_speedup,
+        };
+        suite = ring::add_case(suite, &arguments.guests, transport, wanted, demands);
     }
     let wanted = required.iter().fold(working, |set, one| set.with(*one));
     suite = rings::add_cases(suite, &arguments.guests, wanted);
