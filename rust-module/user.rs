@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0
 //! The ioctl structures on their way from and to the process.
 
-use crate::abi::ioctl::{self, Call, CallBuffer, Info};
-use kernel::ioctl::{_IOR, _IOWR};
+use crate::abi::ioctl::{self, Call, CallBuffer, Info, RingSetup, RingWait};
+use kernel::ioctl::{_IO, _IOR, _IOW, _IOWR};
 use kernel::prelude::*;
 use kernel::transmute::{AsBytes, FromBytes};
 use kernel::uaccess::UserSlice;
@@ -11,6 +11,12 @@ use kernel::uaccess::UserSlice;
 unsafe impl FromBytes for Call {}
 // SAFETY: as above.
 unsafe impl FromBytes for CallBuffer {}
+// SAFETY: as above.
+unsafe impl FromBytes for RingSetup {}
+// SAFETY: as above.
+unsafe impl FromBytes for RingWait {}
+// SAFETY: `repr(C)` of integers that leave no gap, as the ABI asserts.
+unsafe impl AsBytes for RingSetup {}
 // SAFETY: `repr(C)` of `u32` only, so without padding.
 unsafe impl AsBytes for Info {}
 
@@ -19,6 +25,9 @@ const _: () = {
     assert!(_IOR::<Info>(MAGIC, ioctl::INFO_SEQUENCE as u32) == ioctl::INFO);
     assert!(_IOWR::<Call>(MAGIC, ioctl::CALL_SEQUENCE as u32) == ioctl::CALL);
     assert!(_IOWR::<CallBuffer>(MAGIC, ioctl::CALL_BUFFER_SEQUENCE as u32) == ioctl::CALL_BUFFER);
+    assert!(_IOWR::<RingSetup>(MAGIC, ioctl::RING_SETUP_SEQUENCE as u32) == ioctl::RING_SETUP);
+    assert!(_IO(MAGIC, ioctl::RING_KICK_SEQUENCE as u32) == ioctl::RING_KICK);
+    assert!(_IOW::<RingWait>(MAGIC, ioctl::RING_WAIT_SEQUENCE as u32) == ioctl::RING_WAIT);
 };
 
 /// Copies a structure in, once; what is checked is the copy.
