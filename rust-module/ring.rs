@@ -3,9 +3,9 @@
 //! released. Between the two the kernel takes no part in its calls, which is why the host
 //! is told at set-up what the process may call.
 
-use crate::abi::ioctl::{RingSetup, RingWait, RING_INTERRUPT};
+use crate::abi::ioctl::{NumberRange, ProcessRing, RingWait, RING_INTERRUPT};
 use crate::abi::number::{RING_SETUP, RING_TEARDOWN};
-use crate::abi::ring::{self, NumberRange, RingLayout};
+use crate::abi::ring::{self, RingLayout};
 use crate::buffer::LentBuffer;
 use crate::doorbell::Doorbell;
 use crate::ring_interrupt::{self, Until};
@@ -77,7 +77,7 @@ impl Ring {
     }
 
     /// What the process is told of its ring.
-    pub(crate) fn describe(&self, setup: &mut RingSetup) {
+    pub(crate) fn describe(&self, setup: &mut ProcessRing) {
         setup.bytes = self.memory.bytes() as u64;
         setup.features = match ring_interrupt::global_system_interrupt() {
             0 => 0,

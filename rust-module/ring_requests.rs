@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0
 //! What `RING_SETUP`, `RING_KICK` and `RING_WAIT` do.
 
-use crate::abi::ioctl::{RingSetup, RingWait};
-use crate::abi::ring::NumberRange;
+use crate::abi::ioctl::{NumberRange, ProcessRing, RingWait};
 use crate::ring::{Answer, Ring};
 use crate::sdk::detect::Host;
 use crate::user;
@@ -35,7 +34,7 @@ impl RingSlot {
         allowed: Option<&[NumberRange]>,
         pointer: UserPtr,
     ) -> Result {
-        let mut setup: RingSetup = user::read(pointer)?;
+        let mut setup: ProcessRing = user::read(pointer)?;
         if setup.flags != 0 || setup.reserved != 0 {
             return Err(EINVAL);
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0
 //! The ioctl structures on their way from and to the process.
 
-use crate::abi::ioctl::{self, Call, CallBuffer, Info, RingSetup, RingWait};
+use crate::abi::ioctl::{self, Call, CallBuffer, Info, ProcessRing, RingWait};
 use kernel::ioctl::{_IO, _IOR, _IOW, _IOWR};
 use kernel::prelude::*;
 use kernel::transmute::{AsBytes, FromBytes};
@@ -12,11 +12,11 @@ unsafe impl FromBytes for Call {}
 // SAFETY: as above.
 unsafe impl FromBytes for CallBuffer {}
 // SAFETY: as above.
-unsafe impl FromBytes for RingSetup {}
+unsafe impl FromBytes for ProcessRing {}
 // SAFETY: as above.
 unsafe impl FromBytes for RingWait {}
 // SAFETY: `repr(C)` of integers that leave no gap, as the ABI asserts.
-unsafe impl AsBytes for RingSetup {}
+unsafe impl AsBytes for ProcessRing {}
 // SAFETY: `repr(C)` of `u32` only, so without padding.
 unsafe impl AsBytes for Info {}
 
@@ -25,7 +25,7 @@ const _: () = {
     assert!(_IOR::<Info>(MAGIC, ioctl::INFO_SEQUENCE as u32) == ioctl::INFO);
     assert!(_IOWR::<Call>(MAGIC, ioctl::CALL_SEQUENCE as u32) == ioctl::CALL);
     assert!(_IOWR::<CallBuffer>(MAGIC, ioctl::CALL_BUFFER_SEQUENCE as u32) == ioctl::CALL_BUFFER);
-    assert!(_IOWR::<RingSetup>(MAGIC, ioctl::RING_SETUP_SEQUENCE as u32) == ioctl::RING_SETUP);
+    assert!(_IOWR::<ProcessRing>(MAGIC, ioctl::RING_SETUP_SEQUENCE as u32) == ioctl::RING_SETUP);
     assert!(_IO(MAGIC, ioctl::RING_KICK_SEQUENCE as u32) == ioctl::RING_KICK);
     assert!(_IOW::<RingWait>(MAGIC, ioctl::RING_WAIT_SEQUENCE as u32) == ioctl::RING_WAIT);
 };
