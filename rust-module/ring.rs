@@ -156,6 +156,6 @@ fn ask(host: &Host, setup: ring::RingSetup) -> Result<(i64, ring::RingSetup)> {
     page.bytes_mut()?.copy_from_slice(&setup.to_bytes());
     let arguments = [page.gpa(), LENGTH as u64, 0, 0];
     let answer = host::call(host, RING_SETUP, arguments)?;
-    let bytes: &[u8; LENGTH] = (&*page.bytes_mut()?).try_into()?;
+    let bytes = page.bytes_mut()?.first_chunk().ok_or(EINVAL)?;
     Ok((answer, ring::RingSetup::from_bytes(bytes)))
 }

@@ -4,7 +4,6 @@
 
 use crate::buffer::hcall_virt_to_phys;
 use core::ptr::NonNull;
-use kernel::bindings;
 use kernel::error::to_result;
 use kernel::mm::virt::{flags, VmaNew};
 use kernel::page::PAGE_SIZE;
@@ -14,7 +13,7 @@ extern "C" {
     // In `ring_memory.c`.
     fn hcall_ring_alloc(bytes: usize) -> *mut c_void;
     fn hcall_ring_free(start: *mut c_void, bytes: usize);
-    fn hcall_ring_map(vma: *mut bindings::vm_area_struct, start: *mut c_void) -> c_int;
+    fn hcall_ring_map(area: *mut c_void, start: *mut c_void) -> c_int;
 }
 
 /// Physically contiguous whole pages; freed when dropped.
@@ -87,7 +86,7 @@ impl RingMemory {
         vma.set_mixedmap();
         // SAFETY: the area may hold pages since `set_mixedmap`, and is as long as the
         // memory, each page of which has a reference count of its own.
-        to_result(unsafe { hcall_ring_map(vma.as_ptr(), self.start.as_ptr()) })
+        to_result(unsafe { hcall_ring_map(vma.as_ptr().cast(), self.start.as_ptr()) })
     }
 }
 
