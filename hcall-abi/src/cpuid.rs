@@ -95,7 +95,7 @@ impl Features {
     pub const CORE_CALLS: Self = Self(1 << 0);
     /// `BATCH` is there.
     pub const BATCH: Self = Self(1 << 1);
-    /// `RING_SETUP` is there.
+    /// `RING_SETUP` and `RING_TEARDOWN` are there.
     pub const RING: Self = Self(1 << 2);
 
     /// Features as read from CPUID; unknown bits are kept and ignored.
@@ -106,6 +106,12 @@ impl Features {
     /// The bits.
     pub const fn bits(self) -> u32 {
         self.0
+    }
+
+    /// The set with all of `other` added.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Whether all of `other` is in the set.

@@ -69,8 +69,7 @@ pub const RING_SETUP: u32 = ioctl_number(
 pub const RING_KICK: u32 = ioctl_number(DIRECTION_NONE, RING_KICK_SEQUENCE, 0);
 /// `RING_WAIT`: sleeps until the host has completed more than the process has seen; the
 /// kernel reads a [`RingWait`].
-pub const RING_WAIT: u32 =
-    ioctl_number(DIRECTION_WRITE, RING_WAIT_SEQUENCE, size_of::<RingWait>());
+pub const RING_WAIT: u32 = ioctl_number(DIRECTION_WRITE, RING_WAIT_SEQUENCE, size_of::<RingWait>());
 
 const DIRECTION_NONE: u32 = 0;
 const DIRECTION_WRITE: u32 = 1;

@@ -19,6 +19,8 @@
 //! | [`gpa`] | the type of guest-physical addresses |
 //! | [`layout`] | structures in guest memory |
 //! | [`batch`] | many calls for one exit |
+//! | [`ring`] | the ring's layout in shared memory, and its set-up |
+//! | [`ring_protocol`] | how guest and host move the ring's indices |
 //! | [`ioctl`] | `/dev/hcall` |
 //! | [`allow_list`] | what a restricted file of it may call |
 //!
@@ -48,6 +50,8 @@ pub mod ioctl;
 pub mod layout;
 pub mod number;
 pub mod result;
+pub mod ring;
+pub mod ring_protocol;
 pub mod transport;
 pub mod version;
 

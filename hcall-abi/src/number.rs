@@ -90,11 +90,20 @@ impl HypercallNumber {
     }
 
     /// Whether the call is a core call with a guest-physical address among its arguments,
-    /// which a kernel must not pass on from a process unseen.
+    /// or one that disposes of shared memory: a kernel must not pass it on from a process
+    /// unseen.
     pub const fn takes_gpa(self) -> bool {
         matches!(
             self,
-            CONSOLE_WRITE | TIME | GUEST_INFO | STATS | RANDOM | PANIC | BATCH | RING_SETUP
+            CONSOLE_WRITE
+                | TIME
+                | GUEST_INFO
+                | STATS
+                | RANDOM
+                | PANIC
+                | BATCH
+                | RING_SETUP
+                | RING_TEARDOWN
         )
     }
 
@@ -197,11 +206,14 @@ pub const EXIT: HypercallNumber = HypercallNumber::core(9);
 pub const PANIC: HypercallNumber = HypercallNumber::core(10);
 /// `BATCH(gpa, count, flags)` → how many [entries](super::batch::BatchEntry) were answered.
 pub const BATCH: HypercallNumber = HypercallNumber::core(11);
-/// `RING_SETUP(…)`: reserved in version 1 until its feature bit is offered.
+/// `RING_SETUP(gpa, length)` → the ring's identifier; reads and writes a
+/// `RingSetup`.
 pub const RING_SETUP: HypercallNumber = HypercallNumber::core(12);
+/// `RING_TEARDOWN(ring)` → 0; the host no longer touches the ring's memory.
+pub const RING_TEARDOWN: HypercallNumber = HypercallNumber::core(13);
 
 /// Every core call with its name.
-pub const CORE_CALLS: [(HypercallNumber, &str); 13] = [
+pub const CORE_CALLS: [(HypercallNumber, &str); 14] = [
     (PROBE, "PROBE"),
     (FEATURES, "FEATURES"),
     (ECHO, "ECHO"),
@@ -215,6 +227,7 @@ pub const CORE_CALLS: [(HypercallNumber, &str); 13] = [
     (PANIC, "PANIC"),
     (BATCH, "BATCH"),
     (RING_SETUP, "RING_SETUP"),
+    (RING_TEARDOWN, "RING_TEARDOWN"),
 ];
 
 const _: () = assert!(CORE_LAST + 1 == USER_FIRST && USER_LAST & HYPERV_BIT == 0);

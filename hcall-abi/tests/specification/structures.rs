@@ -2,8 +2,11 @@
 //! The crate's structures: sizes, offsets, and bytes for given fields.
 
 use hcall_abi::batch::BatchEntry;
-use hcall_abi::ioctl::{Batch, Call, CallBuffer, Info, NumberRange, Restrict};
+use hcall_abi::ioctl::{
+    Batch, Call, CallBuffer, Info, NumberRange, ProcessRing, Restrict, RingWait,
+};
 use hcall_abi::layout::{GuestInfo, Stats, TimeValue};
+use hcall_abi::ring::{RingCompletion, RingEntry, RingSetup};
 use std::collections::BTreeMap;
 use std::mem::{offset_of, size_of, size_of_val};
 
@@ -55,7 +58,7 @@ macro_rules! structure {
 }
 
 /// All structures of the ABI.
-pub(crate) fn structures() -> [Structure; 10] {
+pub(crate) fn structures() -> [Structure; 15] {
     [
         structure!(TimeValue { seconds, nanoseconds, reserved } to_bytes),
         structure!(GuestInfo {
@@ -103,6 +106,35 @@ pub(crate) fn structures() -> [Structure; 10] {
             count,
             reserved,
             ranges
+        }),
+        structure!(ProcessRing {
+            entries,
+            flags,
+            result,
+            bytes,
+            features,
+            reserved
+        }),
+        structure!(RingWait {
+            seen,
+            flags,
+            timeout
+        }),
+        structure!(RingSetup {
+            gpa, bytes, entries, flags, range_count, interrupt, ranges, doorbell_kind,
+            doorbell_value, doorbell_address, reserved
+        } to_bytes),
+        structure!(RingEntry {
+            number,
+            flags,
+            arguments,
+            user_data,
+            reserved
+        }),
+        structure!(RingCompletion {
+            user_data,
+            result,
+            reserved
         }),
     ]
 }
