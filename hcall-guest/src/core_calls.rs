@@ -132,3 +132,29 @@ pub unsafe fn stats(gpa: Gpa, length: u64) -> Result<u64, Error> {
 pub unsafe fn random(gpa: Gpa, length: u64) -> Result<u64, Error> {
     hcall2(number::RANDOM, gpa.get(), length)
 }
+
+/// Has the host set up the ring that the [`RingSetup`](hcall_abi::ring::RingSetup) of
+/// `length` bytes at `gpa` describes, and write there how its doorbell is rung; returns the
+/// ring's identifier.
+///
+/// # Errors
+///
+/// −EINVAL for a set-up that is not allowed, −EFAULT if its memory is not guest memory,
+/// −ENOSPC if there are too many rings.
+///
+/// # Safety
+///
+/// The structure must be the caller's to have overwritten, and so must the region that it
+/// names, until [`ring_teardown`] has succeeded.
+pub unsafe fn ring_setup(gpa: Gpa, length: u64) -> Result<u64, Error> {
+    hcall2(number::RING_SETUP, gpa.get(), length)
+}
+
+/// Has the host stop serving `ring`; afterwards it no longer touches the ring's memory.
+///
+/// # Errors
+///
+/// −ENOENT if there is no such ring.
+pub fn ring_teardown(ring: u64) -> Result<(), Error> {
+    hcall1(number::RING_TEARDOWN, ring).map(drop)
+}

@@ -10,6 +10,7 @@
 //! * **Unikernels without a kernel of their own**: the feature `unikernel` adds entry
 //!   point, stack, exception and panic handlers, console and exit; see
 //!   `hcall_guest::unikernel`.
+//! * **Many calls**: [`ring`] makes them through shared memory, with no exit for each.
 //! * **Linux processes**: the feature `device` offers the same functions over
 //!   `/dev/hcall`; see `hcall_guest::device`.
 //!
@@ -42,6 +43,7 @@ mod detect;
 #[cfg(feature = "device")]
 pub mod device;
 pub mod raw;
+pub mod ring;
 #[cfg(all(feature = "unikernel", target_os = "none"))]
 pub mod unikernel;
 

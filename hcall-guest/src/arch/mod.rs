@@ -16,7 +16,9 @@ macro_rules! trap_fixup {
 
 cfg_if::cfg_if! {
     if #[cfg(target_arch = "x86_64")] {
+        mod port;
         mod x86_64;
+        pub(crate) use port::write_port;
         pub(crate) use x86_64::{cpuid, current_privilege_level, trap};
         pub use x86_64::{carrier_vmcall, carrier_vmmcall, port_out, vmcall, vmmcall};
     } else {

@@ -28,6 +28,7 @@ mod console;
 mod exception;
 mod memory;
 mod panic;
+pub mod ring;
 pub mod smp;
 
 pub use crate::{unikernel_entry as entry, unikernel_print as print, unikernel_println as println};
