@@ -65,6 +65,11 @@ impl Device {
         }
     }
 
+    /// The open file.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// What the module found when it was loaded.
     pub fn info(&self) -> &Info {
         &self.info

@@ -3,6 +3,7 @@
 
 use hcall_abi::convention::ARGUMENT_COUNT;
 use hcall_abi::ioctl::BUFFER_MAX;
+use hcall_abi::ring::RingStatus;
 use hcall_abi::{CallError, Errno, HypercallNumber};
 use std::path::PathBuf;
 
@@ -50,6 +51,20 @@ pub enum DeviceError {
         /// Why it failed.
         errno: Errno,
     },
+    /// No ring of this host can have so many entries.
+    #[error("a ring of {entries} entries: give it a power of two, at most {limit}{}", no_rings(*limit))]
+    RingEntries {
+        /// The entries wanted.
+        entries: u32,
+        /// The most that the host allows.
+        limit: u32,
+    },
+    /// No answer can come through the ring: every call submitted has been answered.
+    #[error("no call is outstanding in the ring; submit one before waiting for its answer")]
+    NothingOutstanding,
+    /// The host serves the ring no more; what was outstanding is not answered.
+    #[error("the host serves the ring no more: {0:?}")]
+    RingEnded(RingStatus),
     /// The call was made, and the host's answer is no success.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -79,6 +94,13 @@ fn open_hint(errno: Errno) -> &'static str {
         Errno::ENOENT => " (is the module hcall loaded?)",
         Errno::EACCES => " (only root may open it)",
         Errno::ENXIO | Errno::ENODEV => " (the node is there but the module hcall is not)",
+        _ => "",
+    }
+}
+
+fn no_rings(limit: u32) -> &'static str {
+    match limit {
+        0 => " (this host offers no rings)",
         _ => "",
     }
 }
