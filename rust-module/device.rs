@@ -2,9 +2,12 @@
 //! `/dev/hcall`. A misc device without a mode of its own gets 0600 from devtmpfs.
 
 use crate::abi::ioctl;
-use crate::sdk::detect::Host;
+use crate::abi::number::HypercallNumber;
+use crate::policy::{self, Address};
+use crate::restriction::Restriction;
 use crate::ring_requests::RingSlot;
-use crate::{calls, host};
+use crate::sdk::detect::Host;
+use crate::{batch, calls, host};
 use kernel::fs::File;
 use kernel::miscdevice::{MiscDevice, MiscDeviceOptions, MiscDeviceRegistration};
 use kernel::mm::virt::VmaNew;
@@ -12,7 +15,6 @@ use kernel::prelude::*;
 use kernel::seq_file::SeqFile;
 use kernel::seq_print;
 use kernel::sync::atomic::{Atomic, Relaxed};
-use kernel::sync::{new_mutex, Mutex};
 
 /// For the registration.
 pub(crate) const OPTIONS: MiscDeviceOptions = MiscDeviceOptions { name: c"hcall" };
@@ -23,17 +25,30 @@ pub(crate) struct OpenFile {
     host: &'static Host,
     /// Calls that policy refused; shown in the file's fdinfo.
     refused: Atomic<u64>,
-    /// Held while the ring is set up.
     #[pin]
-    setting_up: Mutex<()>,
+    restriction: Restriction,
     ring: RingSlot,
 }
 
 impl OpenFile {
-    /// `RING_SETUP`.
-    fn set_up_ring(&self, pointer: UserPtr) -> Result {
-        let _one_at_a_time = self.setting_up.lock();
-        self.ring.set_up(self.host, None, pointer)
+    /// The host that its calls go to.
+    pub(crate) fn host(&self) -> &'static Host {
+        self.host
+    }
+
+    /// What `RESTRICT` has left of what may be called.
+    pub(crate) fn restriction(&self) -> &Restriction {
+        &self.restriction
+    }
+
+    /// Admits a number, by the module's policy and by the file's restriction, or fails with
+    /// `EPERM`.
+    pub(crate) fn admit(&self, number: u32, address: Address) -> Result<HypercallNumber> {
+        let number = policy::admit(number, address)?;
+        if !self.restriction.admits(number.get()) {
+            return Err(EPERM);
+        }
+        Ok(number)
     }
 }
 
@@ -43,13 +58,15 @@ impl MiscDevice for OpenFile {
 
     fn open(_file: &File, _device: &MiscDeviceRegistration<Self>) -> Result<Pin<KBox<Self>>> {
         let host = host::attached()?;
-        let file = pin_init!(Self {
-            host,
-            refused: Atomic::new(0),
-            setting_up <- new_mutex!((), "hcall ring"),
-            ring: RingSlot::empty(),
-        });
-        KBox::pin_init(file, GFP_KERNEL)
+        KBox::pin_init(
+            pin_init!(Self {
+                host,
+                refused: Atomic::new(0),
+                restriction <- Restriction::none(),
+                ring: RingSlot::empty(),
+            }),
+            GFP_KERNEL,
+        )
     }
 
     /// The file's ring.
@@ -61,11 +78,14 @@ impl MiscDevice for OpenFile {
     /// `compat_ioctl` widens the pointer.
     fn ioctl(me: Pin<&OpenFile>, _file: &File, request: u32, argument: usize) -> Result<isize> {
         let pointer = UserPtr::from_addr(argument);
+        let me = me.get_ref();
         let done = match request {
             ioctl::INFO => calls::info(me.host, pointer),
-            ioctl::CALL => calls::call(me.host, pointer),
-            ioctl::CALL_BUFFER => calls::call_buffer(me.host, pointer),
-            ioctl::RING_SETUP => me.set_up_ring(pointer),
+            ioctl::CALL => calls::call(me, pointer),
+            ioctl::CALL_BUFFER => calls::call_buffer(me, pointer),
+            ioctl::BATCH => batch::batch(me, pointer),
+            ioctl::RESTRICT => calls::restrict(me, pointer),
+            ioctl::RING_SETUP => me.ring.set_up(me.host, &me.restriction, pointer),
             ioctl::RING_KICK => me.ring.kick(argument),
             ioctl::RING_WAIT => me.ring.wait(pointer),
             _ => Err(ENOTTY),
@@ -78,5 +98,9 @@ impl MiscDevice for OpenFile {
 
     fn show_fdinfo(me: Pin<&OpenFile>, seq: &SeqFile, _file: &File) {
         seq_print!(seq, "hcall-refused:\t{}\n", me.refused.load(Relaxed));
+        match me.restriction.current() {
+            Some(list) => seq_print!(seq, "hcall-allowed:\t{}\n", format_args!("{list}")),
+            None => seq_print!(seq, "hcall-allowed:\tall\n"),
+        }
     }
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0
 //! What `RING_SETUP`, `RING_KICK` and `RING_WAIT` do.
 
-use crate::abi::ioctl::{NumberRange, ProcessRing, RingWait};
+use crate::abi::allow_list::AllowList;
+use crate::abi::ioctl::{ProcessRing, RingWait};
+use crate::restriction::Restriction;
 use crate::ring::{Answer, Ring};
 use crate::sdk::detect::Host;
 use crate::user;
@@ -17,41 +19,61 @@ impl RingSlot {
         Self(SetOnce::new())
     }
 
-    /// Whether there is a ring.
-    pub(crate) fn is_taken(&self) -> bool {
-        self.0.as_ref().is_some()
-    }
-
     fn ring(&self) -> Result<&Ring> {
         self.0.as_ref().ok_or(ENXIO)
     }
 
-    /// `RING_SETUP`, by one caller at a time. What the process is told is written last: if
-    /// it cannot be, with `EFAULT`, there is a ring all the same.
+    /// `RING_SETUP`. What the process is told is written last: if it cannot be, with
+    /// `EFAULT`, there is a ring all the same.
     pub(crate) fn set_up(
         &self,
         host: &'static Host,
-        allowed: Option<&[NumberRange]>,
+        restriction: &Restriction,
         pointer: UserPtr,
     ) -> Result {
         let mut setup: ProcessRing = user::read(pointer)?;
         if setup.flags != 0 || setup.reserved != 0 {
             return Err(EINVAL);
         }
-        if self.is_taken() {
+        if self.0.as_ref().is_some() {
             return Err(EBUSY);
         }
+        // What the host is told now holds for as long as there is the ring.
+        let allowed = restriction.hold();
+        let made = self.make(host, allowed.as_ref(), &mut setup);
+        if !matches!(made, Ok(true)) {
+            restriction.release();
+        }
+        made?;
+        user::write(pointer, &setup)
+    }
+
+    /// Has the host serve a ring, and keeps it; whether there is one now. `setup` gets what
+    /// the process is told.
+    fn make(
+        &self,
+        host: &'static Host,
+        allowed: Option<&AllowList>,
+        setup: &mut ProcessRing,
+    ) -> Result<bool> {
         setup.result = 0;
         setup.bytes = 0;
         setup.features = 0;
-        match Ring::set_up(host, setup.entries, allowed)? {
+        match Ring::set_up(host, setup.entries, allowed.map(AllowList::ranges))? {
             Answer::Serves(ring) => {
-                ring.describe(&mut setup);
-                self.0.populate(ring);
+                ring.describe(setup);
+                // Of two that come here at once, one is too late, and its ring goes.
+                if self.0.populate(ring) {
+                    Ok(true)
+                } else {
+                    Err(EBUSY)
+                }
             }
-            Answer::Refuses(answer) => setup.result = answer,
+            Answer::Refuses(answer) => {
+                setup.result = answer;
+                Ok(false)
+            }
         }
-        user::write(pointer, &setup)
     }
 
     /// `RING_KICK`.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0
 //! The ioctl structures on their way from and to the process.
 
-use crate::abi::ioctl::{self, Call, CallBuffer, Info, ProcessRing, RingWait};
+use crate::abi::ioctl::{self, Batch, Call, CallBuffer, Info, ProcessRing, Restrict, RingWait};
 use kernel::ioctl::{_IO, _IOR, _IOW, _IOWR};
 use kernel::prelude::*;
 use kernel::transmute::{AsBytes, FromBytes};
@@ -11,6 +11,10 @@ use kernel::uaccess::UserSlice;
 unsafe impl FromBytes for Call {}
 // SAFETY: as above.
 unsafe impl FromBytes for CallBuffer {}
+// SAFETY: as above.
+unsafe impl FromBytes for Batch {}
+// SAFETY: as above.
+unsafe impl FromBytes for Restrict {}
 // SAFETY: as above.
 unsafe impl FromBytes for ProcessRing {}
 // SAFETY: as above.
@@ -25,6 +29,8 @@ const _: () = {
     assert!(_IOR::<Info>(MAGIC, ioctl::INFO_SEQUENCE as u32) == ioctl::INFO);
     assert!(_IOWR::<Call>(MAGIC, ioctl::CALL_SEQUENCE as u32) == ioctl::CALL);
     assert!(_IOWR::<CallBuffer>(MAGIC, ioctl::CALL_BUFFER_SEQUENCE as u32) == ioctl::CALL_BUFFER);
+    assert!(_IOWR::<Batch>(MAGIC, ioctl::BATCH_SEQUENCE as u32) == ioctl::BATCH);
+    assert!(_IOW::<Restrict>(MAGIC, ioctl::RESTRICT_SEQUENCE as u32) == ioctl::RESTRICT);
     assert!(_IOWR::<ProcessRing>(MAGIC, ioctl::RING_SETUP_SEQUENCE as u32) == ioctl::RING_SETUP);
     assert!(_IO(MAGIC, ioctl::RING_KICK_SEQUENCE as u32) == ioctl::RING_KICK);
     assert!(_IOW::<RingWait>(MAGIC, ioctl::RING_WAIT_SEQUENCE as u32) == ioctl::RING_WAIT);

@@ -51,23 +51,33 @@ impl AllowList {
     ///
     /// [`RangeError`] if there are too many, or one is backwards.
     pub fn new(ranges: &[NumberRange]) -> Result<Self, RangeError> {
-        let mut sorted = [NumberRange::default(); CAPACITY];
-        let sorted = sorted
-            .get_mut(..ranges.len())
-            .ok_or(RangeError::TooMany(ranges.len()))?;
-        sorted.copy_from_slice(ranges);
-        sorted.sort_unstable_by_key(|range| range.first);
+        if ranges.len() > CAPACITY {
+            return Err(RangeError::TooMany(ranges.len()));
+        }
+        if let Some(range) = ranges.iter().find(|range| range.last < range.first) {
+            return Err(RangeError::Backwards(*range));
+        }
         let mut list = Self {
             ranges: [NumberRange::default(); CAPACITY],
             count: 0,
         };
-        for range in sorted.iter() {
-            if range.last < range.first {
-                return Err(RangeError::Backwards(*range));
-            }
-            list.append(*range);
+        // In order of their first numbers. A search each time, because sorting is a lot of
+        // code for a kernel module and sixteen ranges.
+        let mut next = Self::earliest(ranges, None);
+        while let Some(index) = next {
+            list.append(ranges[index]);
+            next = Self::earliest(ranges, next);
         }
         Ok(list)
+    }
+
+    /// The index of the range that begins first of those that come after the one with index
+    /// `after`, in the order of first numbers and then of indexes.
+    fn earliest(ranges: &[NumberRange], after: Option<usize>) -> Option<usize> {
+        let order = |index: usize| (ranges[index].first, index);
+        (0..ranges.len())
+            .filter(|index| after.map_or(true, |after| order(*index) > order(after)))
+            .min_by_key(|index| order(*index))
     }
 
     /// Adds a range that does not begin before any in the list.

@@ -60,6 +60,11 @@ impl Batch {
         Gpa::new(self.gpa.get() + (index * ENTRY_BYTES) as u64)
     }
 
+    /// Where the result of the entry with this index stands.
+    fn result(&self, index: usize) -> Gpa {
+        Gpa::new(self.entry(index).get() + offset_of!(BatchEntry, result) as u64)
+    }
+
     /// Whether the batch ends after an entry with this answer.
     fn ends_after(&self, answer: i64) -> bool {
         self.stops_on_error && answer < 0
@@ -83,19 +88,24 @@ pub(crate) fn answer_all(
         return Ok(0);
     };
     let mut chunk = [[0; ENTRY_BYTES]; CHUNK];
+    let mut results = [0; CHUNK];
     let mut answered = 0;
-    while answered < batch.count {
+    let mut ended = false;
+    while answered < batch.count && !ended {
         let entries = &mut chunk[..CHUNK.min(batch.count - answered)];
         memory.read(batch.entry(answered), entries.as_flattened_mut())?;
-        for bytes in entries {
-            let (result, ends_vm) = answer(&BatchEntry::from_bytes(bytes));
-            let place = batch.entry(answered).get() + offset_of!(BatchEntry, result) as u64;
-            memory.write(Gpa::new(place), &result.to_le_bytes())?;
-            answered += 1;
-            if ends_vm || batch.ends_after(result) {
-                return Ok(answered as u64);
+        let mut done = 0;
+        for (bytes, result) in entries.iter().zip(&mut results) {
+            let (answer, ends_vm) = answer(&BatchEntry::from_bytes(bytes));
+            *result = answer as u64;
+            done += 1;
+            ended = ends_vm || batch.ends_after(answer);
+            if ended {
+                break;
             }
         }
+        memory.write_spread(batch.result(answered), ENTRY_BYTES, &results[..done])?;
+        answered += done;
     }
     Ok(answered as u64)
 }

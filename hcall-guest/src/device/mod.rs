@@ -40,9 +40,9 @@ mod process;
 mod request;
 mod ring;
 
+pub use crate::ring::{Answer, Notify, RingFull, RingStatus};
 pub use buffer::Buffer;
 pub use call::Device;
 pub use error::DeviceError;
-pub use crate::ring::{Answer, Notify, RingFull, RingStatus};
 pub use process::{hcall0, hcall1, hcall2, hcall3, hcall4};
 pub use ring::{Requests, Ring};

@@ -3,7 +3,9 @@
 
 use super::mapping::Mapping;
 use super::{request, Device, DeviceError};
-use crate::ring::{self, Answer, Doorbell, Notify, Rest, RingFull, RingLayout, RingRegion, RingStatus};
+use crate::ring::{
+    self, Answer, Doorbell, Notify, Rest, RingFull, RingLayout, RingRegion, RingStatus,
+};
 use hcall_abi::convention::ARGUMENT_COUNT;
 use hcall_abi::ring_protocol::{RingMemory, RingWord};
 use hcall_abi::{decode_result, Errno, HypercallNumber};
