@@ -6,6 +6,7 @@ use hcall_abi::convention::ARGUMENT_COUNT;
 use hcall_abi::ioctl::{Call, Info, DEVICE_PATH};
 use hcall_abi::{decode_result, Errno, HypercallNumber, ABI_VERSION};
 use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 /// An open `/dev/hcall`.
@@ -68,6 +69,19 @@ impl Device {
     /// The open file.
     pub(super) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Wakes the host for the device's ring: for a thread that does not have the
+    /// [`Ring`](super::Ring) itself.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Request`] with ENXIO if the device has no ring.
+    pub fn kick_ring(&self) -> Result<(), DeviceError> {
+        request::ring_kick(&self.file).map_err(|errno| DeviceError::Request {
+            request: "RING_KICK",
+            errno,
+        })
     }
 
     /// What the module found when it was loaded.
@@ -139,6 +153,13 @@ impl Device {
         let raw = unsafe { request::call_buffer(&self.file, call) }
             .map_err(|errno| request::failure("CALL_BUFFER", number, errno))?;
         Ok(decode_result(raw)?)
+    }
+}
+
+/// To pass the open device on, or for requests that this crate does not know.
+impl AsFd for Device {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

@@ -83,7 +83,7 @@ impl Doorbell for Kick {
     type Rung = Result<(), DeviceError>;
 
     fn ring(&self) -> Self::Rung {
-        request::ring_kick(self.0.file()).map_err(|errno| failed("RING_KICK", errno))
+        self.0.kick_ring()
     }
 }
 

@@ -9,6 +9,7 @@
 //! ```
 
 mod cases;
+mod children;
 mod compat;
 mod context;
 mod failure;
@@ -17,6 +18,7 @@ mod kernel_log;
 mod memory;
 mod module;
 mod raw;
+mod raw_ring;
 
 use clap::{Parser, ValueEnum};
 use context::Context;
@@ -35,6 +37,10 @@ struct CommandLine {
     /// The transport that the host is known to offer
     #[arg(long, value_name = "NAME", required_unless_present = "expect_enodev", value_parser = transport)]
     transport: Option<Transport>,
+
+    /// How many processors the host has: with two, a ring must be much faster than calls
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    host_processors: usize,
 
     /// The module must refuse to load, for this reason
     #[arg(long, value_name = "REASON", conflicts_with = "transport", value_enum)]
@@ -58,6 +64,9 @@ fn transport(name: &str) -> Result<Transport, String> {
 }
 
 fn main() -> ExitCode {
+    if let Some(status) = children::play() {
+        return status;
+    }
     let line = CommandLine::parse();
     let context = match Context::new(line.module) {
         Ok(context) => context,
@@ -67,7 +76,7 @@ fn main() -> ExitCode {
         }
     };
     match (line.transport, line.expect_enodev) {
-        (Some(transport), _) => cases::with_host(&context, transport).run(),
+        (Some(transport), _) => cases::with_host(&context, transport, line.host_processors).run(),
         (None, Some(refusal)) => cases::refused(&context, refusal).run(),
         (None, None) => unreachable!("the command line needs one of the two"),
     }

@@ -3,16 +3,21 @@
 
 use hcall_abi::{Errno, Gpa, Transport};
 use hcall_lab_contract::{
-    level_mix, mix, ArgumentSequence, COUNT, FAIL, FILL, LEVEL, MIX, OPEN_LEVEL, PRINT, SUM,
+    level_mix, mix, ArgumentSequence, COUNT, FAIL, FILL, LEVEL, MIX, MIXED, OPEN_LEVEL, PRINT, SLOW,
+    SUM,
 };
 use hcall_vmm::hypercall::HypercallResult;
 use hcall_vmm::stats::Counters;
 use hcall_vmm::{Callers, Hypercall, HypercallTable, TableError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Longest buffer that `FILL` and `SUM` take, in bytes.
 const BUFFER_LIMIT: u64 = 1 << 16;
+
+/// Longest call of `SLOW`, in milliseconds.
+const SLOW_LIMIT: u64 = 1000;
 
 /// What arrived.
 #[derive(Debug, Default)]
@@ -103,6 +108,20 @@ fn register_simple(
         let mut bytes = vec![0; checked_length(length)?];
         call.memory().read(Gpa::new(gpa), &mut bytes)?;
         Ok(bytes.into_iter().map(u64::from).sum())
+    })?;
+    let counted = Arc::clone(record);
+    table.register(MIXED, move |call| {
+        let arity = usize::try_from(call.arg::<0>()).map_err(|_| Errno::EINVAL)?;
+        let count = counted.mixed.get(arity).ok_or(Errno::EINVAL)?;
+        Ok(count.load(Ordering::Relaxed))
+    })?;
+    table.register(SLOW, |call| {
+        let milliseconds = call.arg::<0>();
+        if milliseconds > SLOW_LIMIT {
+            return Err(Errno::EINVAL);
+        }
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        Ok(0)
     })?;
     table.register(LEVEL, answer_level)?;
     table.register_for(Callers::AnyPrivilegeLevel, OPEN_LEVEL, answer_level)?;

@@ -11,6 +11,10 @@ mod loading;
 mod privilege;
 mod process;
 mod refusals;
+pub(crate) mod ring_children;
+mod ring_hostile;
+mod ring_refusals;
+mod rings;
 mod typed;
 mod unloading;
 
@@ -21,7 +25,11 @@ use hcall_guest::abi::Transport;
 use hcall_ktap::Suite;
 
 /// What is due in a guest whose host offers `transport`.
-pub(crate) fn with_host(context: &Context, transport: Transport) -> Suite<'_> {
+pub(crate) fn with_host(
+    context: &Context,
+    transport: Transport,
+    host_processors: usize,
+) -> Suite<'_> {
     let suite = Suite::new("device");
     let suite = loading::add(suite, context, transport);
     let suite = info::add(suite, transport);
@@ -31,6 +39,9 @@ pub(crate) fn with_host(context: &Context, transport: Transport) -> Suite<'_> {
     let suite = typed::add(suite, transport);
     let suite = privilege::add(suite);
     let suite = command::add(suite, transport);
+    let suite = ring_refusals::add(suite);
+    let suite = rings::add(suite, transport, host_processors);
+    let suite = ring_hostile::add(suite);
     let suite = unloading::add(suite, context);
     // Keeps a device open for the rest of the process, and with it the module loaded.
     let suite = process::add(suite, context);

@@ -40,13 +40,17 @@ pub(super) fn add(suite: Suite<'_>) -> Suite<'_> {
         .case("ring: mapped whole, shared, never executable", || {
             passes(bad_mappings())
         })
-        .case("ring: a mapping cannot grow, and stays where it is in fork", || {
-            passes(mapping_flags())
-        })
+        .case(
+            "ring: a mapping cannot grow, and stays where it is in fork",
+            || passes(mapping_flags()),
+        )
         .case("ring: two mappings are the same memory", || {
             passes(mapped_twice())
         })
-        .case("ring: a mapping keeps the module", || passes(keeps_module()))
+        .case(
+            "ring: a mapping keeps the module",
+            || passes(keeps_module()),
+        )
         .case("ring: RING_WAIT ends in time", || passes(wait_ends()))
         .case("ring: the SDK names what is wrong", || passes(sdk_errors()))
 }
@@ -85,7 +89,11 @@ fn bad_fields() -> Check {
     raw.ring()?;
     // SAFETY: the request has no structure.
     let argument = unsafe { raw.request(RING_KICK, PAGE) };
-    equal("RING_KICK with an argument", argument, refused(Errno::INVAL))?;
+    equal(
+        "RING_KICK with an argument",
+        argument,
+        refused(Errno::INVAL),
+    )?;
     let mut pages = Pages::new(1, Place::Anywhere)?;
     pages.bytes().fill(0xff);
     // SAFETY: the page is ours.
@@ -105,7 +113,11 @@ fn second() -> Check {
     let raw = RawDevice::open()?;
     let first = raw.ring()?;
     let mut again = setup(ENTRIES);
-    equal("the second", raw.ring_setup(&mut again), refused(Errno::BUSY))?;
+    equal(
+        "the second",
+        raw.ring_setup(&mut again),
+        refused(Errno::BUSY),
+    )?;
     equal("its structure", again, setup(ENTRIES))?;
     Mapping::of(&raw, &first)?;
     // Another file has its own.
@@ -177,7 +189,11 @@ fn mapping_flags() -> Check {
     equal("mremap", grown.err(), Some(Errno::FAULT))?;
     let flags = flags_of(mapping.start().addr())?;
     for due in DUE_FLAGS {
-        equal(format_args!("{due} in {flags:?}"), flags.iter().any(|flag| flag == due), true)?;
+        equal(
+            format_args!("{due} in {flags:?}"),
+            flags.iter().any(|flag| flag == due),
+            true,
+        )?;
     }
     let may_execute = flags.iter().any(|flag| flag == MAY_EXECUTE);
     equal("may be made executable", may_execute, false)
@@ -243,7 +259,11 @@ fn sdk_errors() -> Check {
         request: "RING_SETUP",
         errno: hcall_guest::Errno::EBUSY,
     };
-    equal("a second ring", Ring::over(device, ENTRIES).err(), Some(busy))?;
+    equal(
+        "a second ring",
+        Ring::over(device, ENTRIES).err(),
+        Some(busy),
+    )?;
     let nothing = ring.wait().err();
     equal("wait", nothing, Some(DeviceError::NothingOutstanding))
 }
