@@ -76,7 +76,7 @@ impl AllowList {
     fn earliest(ranges: &[NumberRange], after: Option<usize>) -> Option<usize> {
         let order = |index: usize| (ranges[index].first, index);
         (0..ranges.len())
-            .filter(|index| after.map_or(true, |after| order(*index) > order(after)))
+            .filter(|index| after.is_none_or(|after| order(*index) > order(after)))
             .min_by_key(|index| order(*index))
     }
 

@@ -6,7 +6,6 @@ use hcall_abi::convention::ARGUMENT_COUNT;
 use hcall_abi::ioctl::{Call, Info, DEVICE_PATH};
 use hcall_abi::{decode_result, Errno, HypercallNumber, ABI_VERSION};
 use std::fs::{File, OpenOptions};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 /// An open `/dev/hcall`.
@@ -54,6 +53,11 @@ impl Device {
                 path: path.to_owned(),
                 errno: request::from_os(error.raw_os_error().unwrap_or_default()),
             })?;
+        Self::from_file(file, path)
+    }
+
+    /// Makes sure that `file`, which people know as `path`, is the device.
+    pub(super) fn from_file(file: File, path: &Path) -> Result<Self, DeviceError> {
         match request::info(&file) {
             Ok(info) if info.abi_version == ABI_VERSION.get() => Ok(Self { file, info }),
             Ok(_) | Err(Errno::ENOTTY | Errno::EINVAL) => Err(DeviceError::NotHcall {
@@ -153,13 +157,6 @@ impl Device {
         let raw = unsafe { request::call_buffer(&self.file, call) }
             .map_err(|errno| request::failure("CALL_BUFFER", number, errno))?;
         Ok(decode_result(raw)?)
-    }
-}
-
-/// To pass the open device on, or for requests that this crate does not know.
-impl AsFd for Device {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
     }
 }
 

@@ -31,18 +31,22 @@
 //! # }
 //! ```
 
+mod batch;
 mod buffer;
 mod call;
 mod core_calls;
 mod error;
+mod inherit;
 mod mapping;
 mod process;
 mod request;
+mod restrict;
 mod ring;
 
 pub use crate::ring::{Answer, Notify, RingFull, RingStatus};
 pub use buffer::Buffer;
 pub use call::Device;
 pub use error::DeviceError;
+pub use inherit::INHERITED_VARIABLE;
 pub use process::{hcall0, hcall1, hcall2, hcall3, hcall4};
 pub use ring::{Requests, Ring};

@@ -2,7 +2,7 @@
 //! The device without the SDK in between: any request, any structure, any pointer.
 
 use crate::failure::Failure;
-use hcall_guest::abi::ioctl::{self, Call, CallBuffer, NumberRange, Restrict, DEVICE_PATH};
+use hcall_guest::abi::ioctl::{self, Call, CallBuffer, DEVICE_PATH};
 use rustix::io::{Errno, Result};
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode};
 use std::ffi::c_void;
@@ -65,21 +65,6 @@ impl AsFd for RawDevice {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
-}
-
-/// `RESTRICT` of an open file to these ranges.
-pub(crate) fn restrict(file: impl AsFd, ranges: &[NumberRange]) -> Result<()> {
-    let mut restrict = Restrict {
-        count: ranges.len() as u32,
-        ..Restrict::default()
-    };
-    restrict.ranges[..ranges.len()].copy_from_slice(ranges);
-    let request = Request {
-        opcode: ioctl::RESTRICT,
-        address: (&raw mut restrict).expose_provenance(),
-    };
-    // SAFETY: the kernel reads `restrict`.
-    unsafe { rustix::ioctl::ioctl(file, request) }
 }
 
 /// A request that promises nothing about its address.

@@ -3,8 +3,8 @@
 
 use hcall_abi::{Errno, Gpa, Transport};
 use hcall_lab_contract::{
-    level_mix, mix, ArgumentSequence, COUNT, FAIL, FILL, LEVEL, MIX, MIXED, OPEN_LEVEL, PRINT, SLOW,
-    SUM,
+    level_mix, mix, ArgumentSequence, COUNT, FAIL, FILL, LEVEL, MIX, MIXED, OPEN_LEVEL, PRINT,
+    SLOW, SUM,
 };
 use hcall_vmm::hypercall::HypercallResult;
 use hcall_vmm::stats::Counters;

@@ -5,12 +5,11 @@
 use super::ring_children::{STEADY_CALLS, STEADY_ENTRIES};
 use crate::children::Role;
 use crate::failure::{equal, passes, Check, Failure};
-use crate::raw::{refused, restrict};
 use crate::raw_ring::ENTRIES;
 use hcall_guest::abi::ioctl::NumberRange;
 use hcall_guest::abi::number::{CORE_CALLS, EXIT, PROBE};
 use hcall_guest::abi::{CallError, HypercallNumber, Transport};
-use hcall_guest::device::{Device, Ring};
+use hcall_guest::device::{Device, DeviceError, Ring};
 use hcall_guest::Errno;
 use hcall_ktap::Suite;
 use hcall_lab_contract::{mix, ArgumentSequence, FAIL, MIX, MIXED, SLOW, UNREGISTERED};
@@ -183,7 +182,7 @@ fn restricted() -> Check {
         last: number.get(),
     };
     let allowed = [only(MIX[1]), only(MIXED)];
-    restrict(&device, &allowed)?;
+    device.restrict(&allowed)?;
     let mut ring = Ring::over(Arc::clone(&device), ENTRIES)?;
     let ran = device.hcall1(MIXED, 0)?;
     for _ in 0..ENTRIES {
@@ -193,13 +192,16 @@ fn restricted() -> Check {
     equal("MIX1", one(&mut ring, MIX[1])?, Ok(mix(1, [0; 4])))?;
     equal("MIX0 at its handler", device.hcall1(MIXED, 0)? - ran, 0)?;
     // What the host was told cannot change any more, not even to less.
-    let narrower = restrict(&device, &allowed[..1]);
-    equal("RESTRICT", narrower, refused(rustix::io::Errno::BUSY))
+    let busy = DeviceError::Request {
+        request: "RESTRICT",
+        errno: Errno::EBUSY,
+    };
+    equal("RESTRICT", device.restrict(&allowed[..1]), Err(busy))
 }
 
 fn nothing_allowed() -> Check {
     let device = Arc::new(Device::open()?);
-    restrict(&device, &[])?;
+    device.restrict(&[])?;
     let mut ring = Ring::over(device, ENTRIES)?;
     for number in [MIX[0], PROBE, FAIL, UNREGISTERED] {
         let answer = one(&mut ring, number)?;
