@@ -10,8 +10,10 @@ use hcall_abi::Transport;
 use hcall_ktap::{Report, Suite};
 use hcall_lab_contract::MIX;
 use hcall_vmm::vmm::{End, MemorySize, TransportChoice, VmConfig};
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 /// What a boot and the whole device suite may take, nested and on busy cores.
@@ -95,7 +97,8 @@ fn boot_with_other_vendor(kernel: &Path, initrd: &Path) -> Result<Report, String
 }
 
 fn boot(transport: Transport, kernel: &Path, initrd: &Path) -> Result<Report, String> {
-    let suite = format!("--transport,{transport}");
+    let processors = available_parallelism().map_or(1, NonZero::get);
+    let suite = format!("--transport,{transport},--host-processors,{processors}");
     let (run, report) = run_to_reset(config(transport, kernel, initrd, &suite)?)?;
     let mixed: u64 = run
         .record
@@ -103,11 +106,14 @@ fn boot(transport: Transport, kernel: &Path, initrd: &Path) -> Result<Report, St
         .iter()
         .map(|count| count.load(Ordering::Relaxed))
         .sum();
+    let through_rings = run.record.mixed_through_rings.load(Ordering::Relaxed);
     let over = run.record.mixed_over[transport.raw() as usize].load(Ordering::Relaxed);
-    if over != mixed || run.stats.calls != calls_over(transport, &run.stats) {
+    let calls = run.ring_calls + calls_over(transport, &run.stats);
+    if over + through_rings != mixed || run.stats.calls != calls {
         return Err(format!(
-            "{mixed} MIX calls, {over} of them over {transport}; {:?}",
-            run.stats
+            "{mixed} MIX calls, {over} of them over {transport}, {through_rings} of {} through \
+             rings; {:?}",
+            run.ring_calls, run.stats
         ));
     }
     if mixed < MIXED_PER_ARITY * MIX.len() as u64 {
