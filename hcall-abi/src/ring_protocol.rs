@@ -290,15 +290,15 @@ impl core::fmt::Display for RingDamage {
 impl core::error::Error for RingDamage {}
 
 impl<M: RingMemory> HostHalf<M> {
-    /// The host's half of a new ring in `memory`; writes the header, so that the guest can
-    /// begin. The host counts as asleep: the first entry rings the doorbell.
-    pub fn new(memory: M, layout: RingLayout) -> Self {
-        Self::starting_at(memory, layout, 0)
+    /// Writes the header of a new ring, before the guest knows that there is one. The host
+    /// counts as asleep: the first entry rings the doorbell.
+    pub fn prepare(memory: &M) {
+        Self::prepare_at(memory, 0);
     }
 
-    /// As [`new`](Self::new), where both halves start at another index: for tests of what
-    /// happens at the end of the indices.
-    pub fn starting_at(memory: M, layout: RingLayout, index: u32) -> Self {
+    /// As [`prepare`](Self::prepare), where both halves start at another index: for tests of
+    /// what happens at the end of the indices.
+    pub fn prepare_at(memory: &M, index: u32) {
         for word in [
             RingWord::SubmissionTail,
             RingWord::SubmissionHead,
@@ -312,6 +312,15 @@ impl<M: RingMemory> HostHalf<M> {
         memory.store_relaxed(RingWord::CompletionEvent, index.wrapping_sub(1));
         memory.store_relaxed(RingWord::Reason, 0);
         memory.store_release(RingWord::Status, STATUS_RUNNING);
+    }
+
+    /// The host's half of a ring whose header was [prepared](Self::prepare).
+    pub fn new(memory: M, layout: RingLayout) -> Self {
+        Self::starting_at(memory, layout, 0)
+    }
+
+    /// As [`new`](Self::new), after [`prepare_at`](Self::prepare_at).
+    pub fn starting_at(memory: M, layout: RingLayout, index: u32) -> Self {
         Self {
             memory,
             layout,
@@ -335,7 +344,7 @@ impl<M: RingMemory> HostHalf<M> {
     /// [`RingDamage`]; the ring must then be given up by [`break_down`](Self::break_down).
     #[inline]
     pub fn take(&mut self) -> Result<Taken, RingDamage> {
-        if self.taken == self.submitted && !self.look()? {
+        if !self.has_entries()? {
             return Ok(Taken::Empty);
         }
         if !self.has_room()? {
@@ -344,6 +353,16 @@ impl<M: RingMemory> HostHalf<M> {
         let entry = self.memory.read_entry(self.taken);
         self.taken = self.taken.wrapping_add(1);
         Ok(Taken::Entry(entry))
+    }
+
+    /// Whether there is an entry to be taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    #[inline]
+    pub fn has_entries(&mut self) -> Result<bool, RingDamage> {
+        Ok(self.taken != self.submitted || self.look()?)
     }
 
     /// Looks for entries.

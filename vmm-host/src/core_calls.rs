@@ -8,9 +8,11 @@ use crate::host::{HypercallHost, BUFFER_LIMIT};
 use crate::hypercall::{Hypercall, HypercallResult};
 use crate::stats::Counters;
 use crate::table::Handler;
+use hcall_abi::cpuid::NO_TRANSPORT;
 use hcall_abi::layout::{Clock, GuestInfo, TimeValue};
+use hcall_abi::ring::NO_VCPU;
 use hcall_abi::version::PROBE_RESULT;
-use hcall_abi::{number, Errno, Gpa, HypercallNumber, ABI_VERSION};
+use hcall_abi::{number, Errno, Gpa, HypercallNumber, Transport, ABI_VERSION};
 use rustix::rand::{getrandom, GetRandomFlags};
 use std::fmt;
 use std::io::{ErrorKind, Write};
@@ -185,8 +187,8 @@ fn time(call: &mut Hypercall<'_>, start: Instant) -> HypercallResult {
 
 fn guest_info(call: &mut Hypercall<'_>, info: &GuestInfo) -> HypercallResult {
     let info = GuestInfo {
-        vcpu: call.vcpu_id(),
-        transport: call.transport().raw(),
+        vcpu: call.vcpu_id().unwrap_or(NO_VCPU),
+        transport: call.transport().map_or(NO_TRANSPORT, Transport::raw),
         ..*info
     };
     answer_with(call, &info.to_bytes())

@@ -5,9 +5,10 @@ use crate::batch::{self, BATCH_LIMIT};
 use crate::core_calls::{self, CoreServices};
 use crate::cpuid::{self, CpuidError};
 use crate::decode;
-use crate::hypercall::{Caller, Cpl, Hypercall, HypercallResult, StopRequest, Vcpu};
+use crate::hypercall::{Caller, Cpl, Hypercall, HypercallResult, Source, StopRequest, Vcpu};
 use crate::intercept::{self, InterceptError};
 use crate::memory::CopyGuestMemory;
+use crate::ring::{RingConfig, RingWiring, Rings};
 use crate::stats::{Counters, Outcome};
 use crate::table::{Answerer, Callers, Handler, HypercallTable, Snapshot};
 use hcall_abi::batch::BatchEntry;
@@ -21,6 +22,7 @@ use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd, VmFd};
 use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
+use vm_memory::GuestMemory;
 
 /// Longest (GPA, length) buffer of a core call, in bytes.
 pub const BUFFER_LIMIT: u32 = 64 * 1024;
@@ -58,12 +60,20 @@ impl fmt::Display for StopReason {
 ///
 /// See the [crate's documentation](crate) for how the parts go together.
 pub struct HypercallHost {
-    table: HypercallTable,
-    counters: Arc<Counters>,
-    memory: Box<dyn CopyGuestMemory>,
+    dispatcher: Dispatcher,
     offered: TransportSet,
     features: Features,
+}
+
+/// What answers calls, whichever way they came: a vCPU's exit or a ring.
+#[derive(Clone)]
+pub(crate) struct Dispatcher {
+    table: Arc<HypercallTable>,
+    counters: Arc<Counters>,
+    memory: Arc<dyn CopyGuestMemory>,
     callers: Callers,
+    /// None where rings are not offered, and for the calls that come through one.
+    rings: Option<Arc<Rings>>,
 }
 
 impl HypercallHost {
@@ -91,38 +101,83 @@ impl HypercallHost {
     /// it, as in tests and benchmarks of the dispatch itself.
     pub fn without_kvm(memory: impl CopyGuestMemory + 'static, offered: TransportSet) -> Self {
         Self {
-            table: HypercallTable::new(),
-            counters: Arc::default(),
-            memory: Box::new(memory),
+            dispatcher: Dispatcher {
+                table: Arc::default(),
+                counters: Arc::default(),
+                memory: Arc::new(memory),
+                callers: Callers::default(),
+                rings: None,
+            },
             offered,
             features: Features::EMPTY,
-            callers: Callers::default(),
         }
     }
 
     /// Sets who may call handlers that do not say so themselves; kernels only by default.
     #[must_use]
     pub fn with_callers(mut self, callers: Callers) -> Self {
-        self.callers = callers;
+        self.dispatcher.callers = callers;
         self
     }
 
     /// Registers the core calls PROBE … BATCH, and advertises them.
     #[must_use]
     pub fn with_core_calls(mut self, services: CoreServices) -> Self {
-        self.features = Features::CORE_CALLS.union(Features::BATCH);
+        self.features = self
+            .features
+            .union(Features::CORE_CALLS)
+            .union(Features::BATCH);
         core_calls::register(&self, services);
         self
     }
 
+    /// Lets the guest set up rings in `memory`, which is the memory that handlers see, and
+    /// advertises them. Call it before [`with_core_calls`](Self::with_core_calls), which
+    /// tells the guest what is offered.
+    ///
+    /// Each ring has a thread; all of them have ended after
+    /// [`close_rings`](Self::close_rings) and when the host is dropped.
+    ///
+    /// # Panics
+    ///
+    /// If the host has rings or core calls already.
+    #[must_use]
+    pub fn with_rings<M: GuestMemory + Clone + Send + Sync + 'static>(
+        mut self,
+        memory: M,
+        wiring: impl RingWiring + 'static,
+        config: RingConfig,
+    ) -> Self {
+        assert_eq!(
+            self.features,
+            Features::EMPTY,
+            "rings are turned on once, and before the core calls"
+        );
+        self.features = Features::RING;
+        self.dispatcher.rings = Some(Arc::new(Rings::new(memory, wiring, config)));
+        self.dispatcher
+            .table
+            .register_rings()
+            .expect("nobody has registered core calls");
+        self
+    }
+
+    /// Ends every ring. To be called when no vCPU runs any more, since a guest can set up
+    /// others.
+    pub fn close_rings(&self) {
+        if let Some(rings) = &self.dispatcher.rings {
+            rings.close();
+        }
+    }
+
     /// The handlers.
     pub fn hypercalls(&self) -> &HypercallTable {
-        &self.table
+        &self.dispatcher.table
     }
 
     /// The counters.
     pub fn counters(&self) -> &Arc<Counters> {
-        &self.counters
+        &self.dispatcher.counters
     }
 
     /// What the guest is told in CPUID.
@@ -138,7 +193,11 @@ impl HypercallHost {
                 } else {
                     0
                 },
-                ring_entries: 0,
+                ring_entries: self
+                    .dispatcher
+                    .rings
+                    .as_ref()
+                    .map_or(0, |rings| rings.entries_limit()),
                 buffer_bytes: BUFFER_LIMIT,
             },
         }
@@ -179,19 +238,22 @@ impl HypercallHost {
         let Some(call) = decode::decode(vcpu.kvm_run(), transport) else {
             return Disposition::Resume;
         };
-        self.counters.count_call(transport);
         let mut caller = Caller {
-            vcpu,
-            vcpu_id,
-            transport,
+            source: Source::Vcpu {
+                vcpu: &mut *vcpu,
+                id: vcpu_id,
+                transport,
+            },
             cpl: call.cpl,
             stop: None,
         };
+        caller.count(&self.dispatcher.counters);
         let answer = match u32::try_from(call.number) {
             Err(_) => encode_result(Err(Errno::EINVAL)),
             Ok(number) => {
-                let table = self.table.snapshot();
-                self.answer(&table, number, call.arguments, &mut caller)
+                let table = self.dispatcher.table();
+                self.dispatcher
+                    .answer(&table, number, call.arguments, &mut caller)
             }
         };
         let stop = caller.stop;
@@ -202,9 +264,32 @@ impl HypercallHost {
             Some(StopRequest::Panic(message)) => Disposition::Stop(StopReason::Panic(message)),
         }
     }
+}
 
-    /// The answer to a number of 32 bits, which may be that of an entry of a batch.
-    fn answer(
+impl Dispatcher {
+    /// The present state of the table.
+    pub(crate) fn table(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.table.snapshot()
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn memory(&self) -> &dyn CopyGuestMemory {
+        self.memory.as_ref()
+    }
+
+    /// The same for calls that come through a ring, which must not hold on to the rings.
+    pub(crate) fn without_rings(&self) -> Self {
+        Self {
+            rings: None,
+            ..self.clone()
+        }
+    }
+
+    /// The answer to a number of 32 bits, which may be that of an entry of a batch or ring.
+    pub(crate) fn answer(
         &self,
         table: &Snapshot,
         number: u32,
@@ -247,13 +332,19 @@ impl HypercallHost {
                 })
                 .or_else(|errno| self.fail(Outcome::Failed, errno))
             }
+            Some(Answerer::Ring(request)) => self
+                .rings
+                .as_ref()
+                .ok_or(Errno::EINVAL)
+                .and_then(|rings| rings.answer(*request, self, arguments, caller))
+                .or_else(|errno| self.fail(Outcome::Failed, errno)),
         }
     }
 
     /// The answer to an entry of a batch that `caller` has made.
     #[inline]
     fn answer_entry(&self, table: &Snapshot, entry: &BatchEntry, caller: &mut Caller<'_>) -> i64 {
-        self.counters.count_call(caller.transport);
+        caller.count(&self.counters);
         if !entry.is_well_formed() || !batch::admits(entry.number) {
             return encode_result(self.fail(Outcome::Failed, Errno::EINVAL));
         }
@@ -303,13 +394,20 @@ fn answer_vcpu(vcpu: &mut dyn Vcpu, answer: i64) {
     }
 }
 
+impl Drop for HypercallHost {
+    fn drop(&mut self) {
+        self.close_rings();
+    }
+}
+
 impl fmt::Debug for HypercallHost {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("HypercallHost")
-            .field("table", &self.table)
+            .field("table", &self.dispatcher.table)
             .field("offered", &self.offered)
-            .field("callers", &self.callers)
+            .field("callers", &self.dispatcher.callers)
+            .field("rings", &self.dispatcher.rings)
             .finish_non_exhaustive()
     }
 }

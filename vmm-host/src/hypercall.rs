@@ -3,6 +3,8 @@
 
 use crate::decode::shared_registers;
 use crate::memory::CopyGuestMemory;
+use crate::ring::RingId;
+use crate::stats::Counters;
 use hcall_abi::convention::{Arguments, ARGUMENT_COUNT};
 use hcall_abi::{Errno, Gpa, HypercallNumber, Transport};
 use kvm_bindings::{kvm_regs, kvm_run, KVM_SYNC_X86_REGS};
@@ -75,25 +77,110 @@ pub(crate) enum StopRequest {
     Panic(String),
 }
 
+/// Where a call came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Origin {
+    /// A vCPU has left the guest for it, and waits.
+    Vcpu {
+        /// The vCPU's identifier.
+        id: u32,
+        /// How the call came.
+        transport: Transport,
+    },
+    /// A ring; no vCPU waits, and none can be asked anything.
+    Ring(RingId),
+}
+
+/// Where a call came from, with the vCPU if there is one.
+pub(crate) enum Source<'call> {
+    Vcpu {
+        vcpu: &'call mut dyn Vcpu,
+        id: u32,
+        transport: Transport,
+    },
+    Ring(RingId),
+}
+
+impl Source<'_> {
+    fn reborrow(&mut self) -> Source<'_> {
+        match self {
+            Self::Vcpu {
+                vcpu,
+                id,
+                transport,
+            } => Source::Vcpu {
+                vcpu: &mut **vcpu,
+                id: *id,
+                transport: *transport,
+            },
+            Self::Ring(ring) => Source::Ring(*ring),
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        match self {
+            Self::Vcpu { id, transport, .. } => Origin::Vcpu {
+                id: *id,
+                transport: *transport,
+            },
+            Self::Ring(ring) => Origin::Ring(*ring),
+        }
+    }
+
+    /// The vCPU, or what a handler is told that needs one.
+    fn vcpu(&self) -> Result<&dyn Vcpu, Errno> {
+        match self {
+            Self::Vcpu { vcpu, .. } => Ok(&**vcpu),
+            Self::Ring(_) => Err(Errno::EOPNOTSUPP),
+        }
+    }
+
+    fn vcpu_mut(&mut self) -> Result<&mut dyn Vcpu, Errno> {
+        match self {
+            Self::Vcpu { vcpu, .. } => Ok(&mut **vcpu),
+            Self::Ring(_) => Err(Errno::EOPNOTSUPP),
+        }
+    }
+}
+
 /// Who makes a call, or a batch of them, and what came of it besides answers.
 pub(crate) struct Caller<'call> {
-    pub(crate) vcpu: &'call mut dyn Vcpu,
-    pub(crate) vcpu_id: u32,
-    pub(crate) transport: Transport,
+    pub(crate) source: Source<'call>,
     /// The privilege level, where the exit itself said it.
     pub(crate) cpl: Option<Cpl>,
     /// What the last handler asked for.
     pub(crate) stop: Option<StopRequest>,
 }
 
-/// One call, on the thread of the vCPU that made it.
+impl Caller<'_> {
+    /// The privilege level, asked of KVM if the exit did not say it.
+    pub(crate) fn privilege_level(&self) -> Result<Cpl, Errno> {
+        privilege_level(self.cpl, &self.source)
+    }
+
+    /// Counts a call of this caller.
+    pub(crate) fn count(&self, counters: &Counters) {
+        match self.source {
+            Source::Vcpu { transport, .. } => counters.count_call(transport),
+            Source::Ring(_) => counters.count_ring_call(),
+        }
+    }
+}
+
+fn privilege_level(said: Option<Cpl>, source: &Source<'_>) -> Result<Cpl, Errno> {
+    match said {
+        Some(cpl) => Ok(cpl),
+        None => source.vcpu()?.privilege_level().map_err(|_| Errno::EIO),
+    }
+}
+
+/// One call, on the thread of the vCPU that made it, or of the ring through which it came.
 pub struct Hypercall<'call> {
     number: HypercallNumber,
     arguments: Arguments,
     cpl: Option<Cpl>,
-    transport: Transport,
-    vcpu_id: u32,
-    vcpu: &'call mut dyn Vcpu,
+    source: Source<'call>,
     memory: &'call dyn CopyGuestMemory,
     stop: &'call mut Option<StopRequest>,
 }
@@ -109,9 +196,7 @@ impl<'call> Hypercall<'call> {
             number,
             arguments,
             cpl: caller.cpl,
-            transport: caller.transport,
-            vcpu_id: caller.vcpu_id,
-            vcpu: &mut *caller.vcpu,
+            source: caller.source.reborrow(),
             memory,
             stop: &mut caller.stop,
         }
@@ -134,33 +219,46 @@ impl<'call> Hypercall<'call> {
         self.arguments[INDEX]
     }
 
-    /// The transport by which the call came.
-    pub fn transport(&self) -> Transport {
-        self.transport
+    /// Where the call came from.
+    pub fn origin(&self) -> Origin {
+        self.source.origin()
     }
 
-    /// The identifier of the vCPU that made the call.
-    pub fn vcpu_id(&self) -> u32 {
-        self.vcpu_id
+    /// The transport by which the call came; none through a ring.
+    pub fn transport(&self) -> Option<Transport> {
+        match self.origin() {
+            Origin::Vcpu { transport, .. } => Some(transport),
+            Origin::Ring(_) => None,
+        }
     }
 
-    /// The caller's privilege level. Free for calls by the instruction and the carrier;
-    /// over the port it is asked of KVM.
+    /// The identifier of the vCPU that made the call; none through a ring.
+    pub fn vcpu_id(&self) -> Option<u32> {
+        match self.origin() {
+            Origin::Vcpu { id, .. } => Some(id),
+            Origin::Ring(_) => None,
+        }
+    }
+
+    /// The caller's privilege level; through a ring, that of whoever set it up. Free for
+    /// calls by the instruction and the carrier and through a ring; over the port it is
+    /// asked of KVM.
     ///
     /// # Errors
     ///
     /// EIO if KVM does not say.
     pub fn cpl(&self) -> Result<Cpl, Errno> {
-        match self.cpl {
-            Some(cpl) => Ok(cpl),
-            None => self.vcpu.privilege_level().map_err(|_| Errno::EIO),
-        }
+        privilege_level(self.cpl, &self.source)
     }
 
     /// The vCPU's general registers at the call; for an entry of a batch, at the call of the
     /// batch.
-    pub fn registers(&mut self) -> kvm_regs {
-        *shared_registers(self.vcpu.kvm_run())
+    ///
+    /// # Errors
+    ///
+    /// EOPNOTSUPP through a ring, where no vCPU makes the call.
+    pub fn registers(&mut self) -> Result<kvm_regs, Errno> {
+        Ok(*shared_registers(self.source.vcpu_mut()?.kvm_run()))
     }
 
     /// Sets the vCPU's general registers. rax and rip are the call's: what is set there
@@ -168,8 +266,12 @@ impl<'call> Hypercall<'call> {
     ///
     /// The ABI promises guests that no register but rax changes; a handler that uses this
     /// has a contract of its own.
-    pub fn set_registers(&mut self, registers: &kvm_regs) {
-        let run = self.vcpu.kvm_run();
+    ///
+    /// # Errors
+    ///
+    /// EOPNOTSUPP through a ring, where no vCPU makes the call.
+    pub fn set_registers(&mut self, registers: &kvm_regs) -> Result<(), Errno> {
+        let run = self.source.vcpu_mut()?.kvm_run();
         let kept = *shared_registers(run);
         run.s.regs.regs = kvm_regs {
             rax: kept.rax,
@@ -177,15 +279,18 @@ impl<'call> Hypercall<'call> {
             ..*registers
         };
         run.kvm_dirty_regs |= u64::from(KVM_SYNC_X86_REGS);
+        Ok(())
     }
 
     /// The GPA that the guest's current page tables give for `gva`.
     ///
     /// # Errors
     ///
-    /// EFAULT if it is not mapped, EIO if KVM does not say.
+    /// EFAULT if it is not mapped, EIO if KVM does not say, EOPNOTSUPP through a ring, where
+    /// no vCPU has page tables.
     pub fn translate(&self, gva: u64) -> Result<Gpa, Errno> {
-        self.vcpu
+        self.source
+            .vcpu()?
             .translate(gva)
             .map_err(|_| Errno::EIO)?
             .ok_or(Errno::EFAULT)
@@ -197,12 +302,14 @@ impl<'call> Hypercall<'call> {
     }
 
     /// Ends the VM with `code` once the handler has returned; the guest is not resumed.
+    ///
+    /// A call through a ring cannot end the VM: it is answered with −EINVAL instead.
     pub fn request_exit(&mut self, code: u8) {
         *self.stop = Some(StopRequest::Exit(code));
     }
 
     /// Ends the VM as panicked with `message` once the handler has returned; the guest is
-    /// not resumed.
+    /// not resumed. Through a ring as [`request_exit`](Self::request_exit).
     pub fn request_panic(&mut self, message: String) {
         *self.stop = Some(StopRequest::Panic(message));
     }
@@ -214,8 +321,7 @@ impl fmt::Debug for Hypercall<'_> {
             .debug_struct("Hypercall")
             .field("number", &self.number)
             .field("arguments", &self.arguments)
-            .field("transport", &self.transport)
-            .field("vcpu_id", &self.vcpu_id)
+            .field("origin", &self.origin())
             .finish_non_exhaustive()
     }
 }

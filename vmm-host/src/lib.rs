@@ -69,6 +69,7 @@
 //! | [`decode`] | from a KVM exit to a call |
 //! | [`cpuid`] | what the guest is told |
 //! | [`core_calls`] | PROBE … PANIC |
+//! | [`ring`] | calls through shared memory |
 //! | [`batch`] | BATCH: many calls for one exit |
 //! | [`probe`] | what works on this machine |
 //! | [`vmm`] | a VMM that boots unikernels and Linux (feature `vmm`) |
@@ -88,6 +89,7 @@ mod long_mode;
 pub mod memory;
 pub mod probe;
 mod protected_mode;
+pub mod ring;
 pub mod stats;
 pub mod table;
 #[cfg(feature = "vmm")]
@@ -95,5 +97,5 @@ pub mod vmm;
 
 pub use hcall_abi::{Errno, Gpa, HypercallNumber, Transport, TransportSet};
 pub use host::{Disposition, HypercallHost, StopReason};
-pub use hypercall::{Cpl, Hypercall, HypercallResult};
+pub use hypercall::{Cpl, Hypercall, HypercallResult, Origin};
 pub use table::{Callers, HypercallTable, TableError};

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub struct Counters {
     by_transport: [AtomicU64; Transport::ALL.len()],
+    ring: AtomicU64,
     unknown: AtomicU64,
     refused: AtomicU64,
     failed: AtomicU64,
@@ -30,6 +31,10 @@ impl Counters {
         self.transport(transport).fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn count_ring_call(&self) {
+        self.ring.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn count_outcome(&self, outcome: Outcome) {
         let counter = match outcome {
             Outcome::Unknown => &self.unknown,
@@ -45,11 +50,16 @@ impl Counters {
         self.transport(transport).load(Ordering::Relaxed)
     }
 
+    /// Calls that have arrived through rings.
+    pub fn ring_calls(&self) -> u64 {
+        self.ring.load(Ordering::Relaxed)
+    }
+
     /// All counters, as the guest gets them from `STATS`.
     pub fn read(&self) -> Stats {
         let [instruction, carrier, port] = Transport::ALL.map(|transport| self.calls(transport));
         Stats {
-            calls: instruction + carrier + port,
+            calls: instruction + carrier + port + self.ring_calls(),
             instruction,
             carrier,
             port,

@@ -6,8 +6,9 @@
 //! it. A call that has begun is finished by the handler it found.
 
 use crate::hypercall::{Hypercall, HypercallResult};
+use crate::ring::RingRequest;
 use arc_swap::ArcSwap;
-use hcall_abi::number::{BATCH, CORE_FIRST, USER_LAST};
+use hcall_abi::number::{BATCH, CORE_FIRST, RING_SETUP, RING_TEARDOWN, USER_LAST};
 use hcall_abi::HypercallNumber;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -49,6 +50,8 @@ pub(crate) enum Answerer {
     Handler(Box<dyn Handler>),
     /// The dispatch itself, with the answers to a batch of calls.
     Batch,
+    /// The dispatch itself, with what it has of rings.
+    Ring(RingRequest),
 }
 
 /// Who answers a number, and who may call it.
@@ -170,6 +173,12 @@ impl HypercallTable {
     /// Has the dispatch answer `BATCH`.
     pub(crate) fn register_batch(&self) -> Result<(), TableError> {
         self.insert(BATCH, None, Answerer::Batch)
+    }
+
+    /// Has the dispatch answer `RING_SETUP` and `RING_TEARDOWN`.
+    pub(crate) fn register_rings(&self) -> Result<(), TableError> {
+        self.insert(RING_SETUP, None, Answerer::Ring(RingRequest::SetUp))?;
+        self.insert(RING_TEARDOWN, None, Answerer::Ring(RingRequest::TearDown))
     }
 
     fn insert(

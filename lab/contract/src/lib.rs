@@ -86,6 +86,16 @@ pub const NO_OTHER_CPUS: u8 = 77;
 /// How many calls of each arity the unikernel `arity` makes.
 pub const ARITY_CALLS: u64 = 2000;
 
+/// How many calls of each arity the unikernel `batches` makes in batches.
+pub const BATCHED_CALLS: u64 = 500;
+
+/// Calls of the batch whose cost is measured, and how often it is.
+pub const BATCH_SIZE: usize = 64;
+/// Rounds of the measurement, of whose costs the median is taken.
+pub const BATCH_ROUNDS: usize = 21;
+/// How many times cheaper a call in that batch must be than one alone.
+pub const BATCH_GAIN: f64 = 30.0;
+
 /// The argument sets that guest and host expect of each other: the same for the same seed,
 /// all 64 bits of each argument in use (splitmix64).
 #[derive(Clone, Debug)]
@@ -112,3 +122,13 @@ impl ArgumentSequence {
         arguments
     }
 }
+
+/// `RING_IDLE()` → nanoseconds that the thread of the VM's one ring ran in
+/// [`RING_IDLE_MILLISECONDS`], which begin 10 ms after the call.
+pub const RING_IDLE: HypercallNumber = HypercallNumber::user(0x130);
+
+/// How long the host looks at an idle ring.
+pub const RING_IDLE_MILLISECONDS: u64 = 50;
+
+/// Entries of the ring that the unikernel `ring` measures.
+pub const RING_ENTRIES: u32 = 1024;

@@ -24,7 +24,7 @@ pub(crate) struct Stage {
 }
 
 /// All of them, in order.
-pub(crate) const STAGES: [Stage; 14] = [
+pub(crate) const STAGES: [Stage; 16] = [
     Stage {
         name: "format",
         run: format,
@@ -44,6 +44,14 @@ pub(crate) const STAGES: [Stage; 14] = [
     Stage {
         name: "unit, integration and doc tests",
         run: cargo_tests,
+    },
+    Stage {
+        name: "ring protocol in every order (loom)",
+        run: ring_protocol,
+    },
+    Stage {
+        name: "ten million calls through a ring",
+        run: ring_stress,
     },
     Stage {
         name: "documentation",
@@ -135,6 +143,24 @@ fn cargo_tests(workshop: &mut Workshop) -> Result<Score> {
     let job = provision::cargo("cargo test", workshop)
         .arguments(["test", "--no-fail-fast"])
         .arguments(workspace());
+    run_tests(job, workshop)
+}
+
+/// The model checker needs its own build of everything it looks into.
+fn ring_protocol(workshop: &mut Workshop) -> Result<Score> {
+    let job = provision::cargo("cargo test (loom)", workshop)
+        .arguments(["test", "--locked", "--release"])
+        .arguments(["--package", "hcall-abi", "--test", "ring_loom"])
+        .environment("RUSTFLAGS", "--cfg loom")
+        .environment("CARGO_TARGET_DIR", workshop.places.output.join("loom"));
+    run_tests(job, workshop)
+}
+
+/// Without what the library does not need, so that little is built.
+fn ring_stress(workshop: &mut Workshop) -> Result<Score> {
+    let job = provision::cargo("cargo test (rings, optimised)", workshop)
+        .arguments(["test", "--locked", "--release", "--no-default-features"])
+        .arguments(["--package", "hcall-vmm", "--test", "ring"]);
     run_tests(job, workshop)
 }
 

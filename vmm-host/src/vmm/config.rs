@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a VM is to be.
 
+use crate::ring::RingConfig;
 use crate::table::Callers;
 use hcall_abi::{Transport, TransportSet};
 use std::fmt;
@@ -34,6 +35,8 @@ pub struct VmConfig {
     /// For tests of guests: the transports are tried with the instruction of the real
     /// vendor, and a guest that believes this one executes the other, which raises #UD.
     pub cpuid_vendor: Option<[u8; 12]>,
+    /// How many rings the guest may set up, how large, and how long their threads poll.
+    pub rings: RingConfig,
     /// Where the serial port and `CONSOLE_WRITE` go.
     pub console: Console,
 }
@@ -53,6 +56,7 @@ impl VmConfig {
             transport: TransportChoice::Working,
             callers: Callers::default(),
             cpuid_vendor: None,
+            rings: RingConfig::default(),
             console: Console::new(std::io::stdout()),
         }
     }

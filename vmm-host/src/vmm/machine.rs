@@ -13,6 +13,7 @@ use crate::core_calls::CoreServices;
 use crate::cpuid;
 use crate::host::HypercallHost;
 use crate::probe::{probe, Verdict};
+use crate::ring::KvmWiring;
 use crate::stats::Counters;
 use crate::table::HypercallTable;
 use hcall_abi::{Transport, TransportSet};
@@ -31,6 +32,9 @@ use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 const TSS_ADDRESS: usize = 0xfffb_d000;
 const IDENTITY_MAP_ADDRESS: u64 = 0xfffb_c000;
 
+/// Inputs of the interrupt controllers that no device drives: rings may have them.
+const RING_IRQS: [u32; 10] = [5, 9, 10, 11, 16, 17, 18, 19, 20, 21];
+
 /// How long the probe may try each transport.
 const PROBE_DEADLINE: Duration = Duration::from_millis(250);
 
@@ -43,7 +47,7 @@ pub struct Vm {
     serial: Serial,
     stop: Arc<AtomicBool>,
     /// Kept for the interrupt controllers and memory slots, which live as long as it.
-    _vm: VmFd,
+    _vm: Arc<VmFd>,
 }
 
 impl Vm {
@@ -70,7 +74,14 @@ impl Vm {
         unsafe { memory::register(&vm, &guest_memory)? };
         let serial = create_platform(&vm, &config)?;
 
-        let host = HypercallHost::new(&vm, guest_memory, offered)?.with_callers(config.callers);
+        let vm = Arc::new(vm);
+        let host = HypercallHost::new(&vm, guest_memory.clone(), offered)?
+            .with_callers(config.callers)
+            .with_rings(
+                guest_memory,
+                KvmWiring::new(Arc::clone(&vm), RING_IRQS),
+                config.rings,
+            );
         let fds = create_vcpus(&kvm_device, &vm, config.vcpus)?;
         let host = Arc::new(host.with_core_calls(CoreServices {
             console: Box::new(config.console),
@@ -140,7 +151,10 @@ impl Vm {
     ///
     /// [`VmError`] if KVM fails.
     pub fn run(self) -> Result<End, VmError> {
-        VcpuThreads::start(self.vcpus, self.stop)?.wait()
+        let outcome = VcpuThreads::start(self.vcpus, self.stop)?.wait();
+        // No vCPU runs any more that could set up another.
+        self.host.close_rings();
+        outcome
     }
 }
 

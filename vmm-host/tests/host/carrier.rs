@@ -24,7 +24,7 @@ fn register(host: &HypercallHost) {
     host.hypercalls()
         .register(ARGS, |call| {
             assert_eq!(call.args(), ARGUMENTS);
-            assert_eq!(call.transport(), Transport::Carrier);
+            assert_eq!(call.transport(), Some(Transport::Carrier));
             Ok(u64::from(call.cpl()?.get()) + 7)
         })
         .unwrap();

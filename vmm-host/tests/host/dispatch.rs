@@ -194,11 +194,11 @@ fn handler_reads_and_writes_registers_but_not_the_calls_own() {
     let (host, _memory) = host();
     host.hypercalls()
         .register(SUM, |call| {
-            let mut registers = call.registers();
+            let mut registers = call.registers()?;
             assert_eq!((registers.rbx, registers.rip), (5, 0x1000));
             registers.r12 = 77;
             registers.rip = 0;
-            call.set_registers(&registers);
+            call.set_registers(&registers)?;
             Ok(1)
         })
         .unwrap();

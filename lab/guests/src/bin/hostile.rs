@@ -8,7 +8,7 @@ use hcall_guest::abi::carrier::CarrierRegisters;
 use hcall_guest::abi::convention::TrapInstruction;
 use hcall_guest::abi::number::{
     BATCH, CONSOLE_WRITE, CORE_FIRST, EXIT, GUEST_INFO, HYPERV_BIT, KVM_LAST, PANIC, PROBE, RANDOM,
-    RING_SETUP, STATS, TIME,
+    RING_SETUP, RING_TEARDOWN, STATS, TIME,
 };
 use hcall_guest::abi::result::KVM_ENOSYS_RESULT;
 use hcall_guest::unikernel::{entry, println};
@@ -76,8 +76,11 @@ fn wrong_arguments() {
     expect(EXIT, 256, 0, Errno::EINVAL);
     expect(EXIT, u64::MAX, 0, Errno::EINVAL);
     expect(TIME, 2, 0x10_0000, Errno::EINVAL);
-    expect(BATCH, 0x10_0000, 1, Errno::ENOSYS);
-    expect(RING_SETUP, 0x10_0000, 1, Errno::ENOSYS);
+    expect(BATCH, MEMORY_END, 1, Errno::EFAULT);
+    expect(RING_SETUP, 0x10_0000, 1, Errno::EINVAL);
+    expect(RING_SETUP, MEMORY_END, 256, Errno::EFAULT);
+    expect(RING_TEARDOWN, 0, 0, Errno::ENOENT);
+    expect(RING_TEARDOWN, u64::MAX, 0, Errno::ENOENT);
     assert_eq!(hcall1(hcall_guest::abi::number::FEATURES, 1), Ok(0));
 }
 

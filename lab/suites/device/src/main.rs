@@ -11,6 +11,7 @@
 mod cases;
 mod children;
 mod compat;
+mod confined;
 mod context;
 mod failure;
 mod fdinfo;
@@ -66,6 +67,12 @@ fn transport(name: &str) -> Result<Transport, String> {
 fn main() -> ExitCode {
     if let Some(status) = children::play() {
         return status;
+    }
+    if std::env::args()
+        .nth(1)
+        .is_some_and(|role| role == confined::ROLE)
+    {
+        return confined::main();
     }
     let line = CommandLine::parse();
     let context = match Context::new(line.module) {

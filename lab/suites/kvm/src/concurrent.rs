@@ -151,10 +151,10 @@ impl Arrivals {
         let answered = answered.ok_or(Errno::EINVAL)?;
         // Only this vCPU's thread counts here: the sum is the number of its calls so far.
         let expected = sum(answered);
-        if u64::from(call.vcpu_id()) != vcpu || counter != expected {
+        if call.vcpu_id().map(u64::from) != Some(vcpu) || counter != expected {
             lock(&self.wrong).get_or_insert(format!(
-                "vCPU {} made call {counter} of vCPU {vcpu}, whose next is {expected}",
-                call.vcpu_id()
+                "{:?} made call {counter} of vCPU {vcpu}, whose next is {expected}",
+                call.origin()
             ));
         }
         answered[which as usize].fetch_add(1, Ordering::Relaxed);

@@ -26,6 +26,8 @@ pub(crate) struct Record {
     pub(crate) mixed: [AtomicU64; MIX.len()],
     /// Of all of them, over which transport.
     pub(crate) mixed_over: [AtomicU64; Transport::ALL.len()],
+    /// And of these, how many through rings.
+    pub(crate) mixed_through_rings: AtomicU64,
     /// The first call whose arguments were not the expected ones.
     wrong: Mutex<Option<String>>,
     /// The parameters that `PRINT` received.
@@ -67,7 +69,11 @@ pub(crate) fn register(
         let sequence = Mutex::new(ArgumentSequence::new(arity as u64));
         table.register(number, move |call| {
             let round = record.mixed[arity].fetch_add(1, Ordering::Relaxed);
-            record.mixed_over[call.transport().raw() as usize].fetch_add(1, Ordering::Relaxed);
+            let origin = match call.transport() {
+                Some(over) => &record.mixed_over[over.raw() as usize],
+                None => &record.mixed_through_rings,
+            };
+            origin.fetch_add(1, Ordering::Relaxed);
             let expected = lock(&sequence).next_arguments(arity);
             if arguments == Arguments::InSequence && call.args() != expected {
                 record.report_wrong(format!(

@@ -5,12 +5,14 @@
 //! Runs on any /dev/kvm; a transport that does not work there is skipped, unless
 //! `--require` says that it must.
 
+mod batches;
 mod command;
 mod concurrent;
 mod handlers;
 mod linux;
 mod mixing;
 mod probing;
+mod ring;
 mod rings;
 mod running;
 mod unikernels;
@@ -45,6 +47,19 @@ struct Arguments {
     /// The most calls that each vCPU makes where several call at once; for slow machines
     #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
     concurrent_calls: u64,
+
+    /// How many times as many calls a second a ring must make as single calls do, where two
+    /// processors are there for it; without it, the figure is printed only
+    #[arg(long)]
+    ring_speedup: Option<u64>,
+
+    /// The most calls through a ring; for slow machines
+    #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
+    ring_calls: u64,
+
+    /// Also measures what calls in batches cost, where guests' clocks say something
+    #[arg(long)]
+    measure: bool,
 
     /// Runs only the cases whose names hold this
     #[arg(long)]
@@ -86,7 +101,19 @@ fn main() -> ExitCode {
     for transport in Transport::ALL {
         let wanted = working.contains(transport) || required.contains(&transport);
         suite = unikernels::add_cases(suite, &arguments.guests, transport, wanted);
+        suite = batches::add_cases(
+            suite,
+            &arguments.guests,
+            transport,
+            wanted,
+            arguments.measure,
+        );
         suite = wrong_vendor::add_cases(suite, &arguments.guests, transport, wanted);
+        let demands = ring::Demands {
+            calls: arguments.ring_calls,
+            speedup: arguments.ring_speedup,
+        };
+        suite = ring::add_case(suite, &arguments.guests, transport, wanted, demands);
     }
     let wanted = required.iter().fold(working, |set, one| set.with(*one));
     suite = rings::add_cases(suite, &arguments.guests, wanted);

@@ -2,6 +2,7 @@
 //! The cases, in the order in which they run: each needs the module as the one before
 //! it left it.
 
+mod batches;
 mod buffers;
 mod calls;
 mod command;
@@ -11,6 +12,7 @@ mod loading;
 mod privilege;
 mod process;
 mod refusals;
+mod restrictions;
 pub(crate) mod ring_children;
 mod ring_hostile;
 mod ring_refusals;
@@ -36,6 +38,8 @@ pub(crate) fn with_host(
     let suite = calls::add(suite, transport);
     let suite = refusals::add(suite, transport);
     let suite = buffers::add(suite);
+    let suite = batches::add(suite, transport);
+    let suite = restrictions::add(suite);
     let suite = typed::add(suite, transport);
     let suite = privilege::add(suite);
     let suite = command::add(suite, transport);

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Rings: calls through shared memory, executed by a thread for each ring, with no exit in
+//! the steady state.
+//!
+//! [`HypercallHost::with_rings`](crate::HypercallHost::with_rings) turns them on. The guest
+//! sets a ring up by `RING_SETUP`; its thread polls for a while when it has found nothing,
+//! then sleeps until the doorbell, and ends with the ring or the VM.
+//!
+//! | module | is for |
+//! |---|---|
+//! | `config` | how many, how large, how patient |
+//! | `request` | what a guest asks for, checked |
+//! | `policy` | what the entries of a ring may call |
+//! | `region` | the memory shared with the guest |
+//! | `service` | the thread of a ring |
+//! | `registry` | the rings of a VM |
+//! | `wiring` | doorbells and interrupts |
+
+mod config;
+mod interrupts;
+mod policy;
+mod region;
+mod registry;
+mod request;
+mod service;
+mod wiring;
+
+pub use config::RingConfig;
+pub use region::HostRegion;
+pub use wiring::{Doorbell, KvmWiring, RingWiring, WiringError};
+
+pub(crate) use registry::{RingRequest, Rings};
+
+use std::fmt;
+
+/// The identifier of a ring among those of its VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RingId(u32);
+
+impl RingId {
+    /// The number, as the guest has it from `RING_SETUP`.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for RingId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}

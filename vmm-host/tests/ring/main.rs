@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Rings without KVM: the guest's half on one thread, the library's own service on another,
+//! over real guest memory; doorbell and interrupt are eventfds.
+
+mod entries;
+#[path = "../host/fake_vcpu.rs"]
+#[allow(dead_code, reason = "the other tests of the library need more of it")]
+mod fake_vcpu;
+mod hostile;
+mod lifecycle;
+mod machine;
+mod stress;
