@@ -61,6 +61,8 @@ pub struct Ring {
     /// Unmapped after `ring` is gone.
     _mapping: Mapping,
     entries: u32,
+    /// Submitted and not yet shown to the host.
+    unflushed: u32,
     spins: u32,
     requests: Requests,
 }
@@ -130,6 +132,7 @@ impl Ring {
             ring: ring::Ring::new(region, Kick(device)),
             _mapping: mapping,
             entries,
+            unflushed: 0,
             spins: DEFAULT_SPINS,
             requests: Requests::default(),
         })
@@ -170,7 +173,9 @@ impl Ring {
     ) -> Result<(), RingFull> {
         let mut all = [0; ARGUMENT_COUNT];
         all[..arguments.len()].copy_from_slice(arguments);
-        self.ring.submit(number, all, user_data)
+        self.ring.submit(number, all, user_data)?;
+        self.unflushed += 1;
+        Ok(())
     }
 
     /// Shows the host what was submitted, and wakes it if it sleeps: the one case of a system
@@ -191,6 +196,7 @@ impl Ring {
     /// [`kick`](Self::kick). Makes no system call.
     #[inline]
     pub fn publish(&mut self) -> Notify {
+        self.unflushed = 0;
         self.ring.publish()
     }
 
@@ -210,8 +216,11 @@ impl Ring {
         self.ring.complete()
     }
 
-    /// Takes the next answer; looks for it for a while and then sleeps. Everything submitted
-    /// is flushed first.
+    /// Takes the next answer; looks for it for a while and then sleeps.
+    ///
+    /// Flushes what was submitted, unless there is an answer already and less than half of
+    /// the ring is unflushed: so a loop that submits and waits in turn wakes the host for many
+    /// calls at once.
     ///
     /// # Errors
     ///
@@ -231,6 +240,11 @@ impl Ring {
     ///
     /// As [`wait`](Self::wait).
     pub fn wait_for(&mut self, timeout: Duration) -> Result<Option<Answer>, DeviceError> {
+        if self.unflushed < self.entries.div_ceil(2) {
+            if let Some(answer) = self.ring.complete() {
+                return Ok(Some(answer));
+            }
+        }
         self.flush()?;
         if self.outstanding() == 0 {
             return Err(DeviceError::NothingOutstanding);
