@@ -49,7 +49,7 @@ module! {
         },
         ring_irq: u32 {
             default: 5,
-            description: "ISA interrupt by which the host tells of completions in rings (0: none)",
+            description: "Global system interrupt by which hosts tell of answers in rings (0: none)",
         },
     },
 }

@@ -15,7 +15,7 @@ pub(crate) fn allow_raw_gpa() -> bool {
     value != 0
 }
 
-/// The interrupt for rings; 0 for none.
+/// The global system interrupt for rings; 0 for none.
 pub(crate) fn ring_irq() -> u32 {
     copied(module_parameters::ring_irq.value())
 }

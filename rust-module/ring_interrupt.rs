@@ -11,8 +11,8 @@ use kernel::sync::atomic::{Atomic, Relaxed};
 
 extern "C" {
     // In `ring_wait.c`.
-    fn hcall_ring_interrupt_request(irq: c_uint, cookie: *mut c_void) -> c_int;
-    fn hcall_ring_interrupt_free(irq: c_uint, cookie: *mut c_void);
+    fn hcall_ring_interrupt_request(gsi: u32, cookie: *mut c_void) -> c_int;
+    fn hcall_ring_interrupt_free(gsi: u32, irq: c_int, cookie: *mut c_void);
     fn hcall_ring_sleep(
         tail: *const u32,
         seen: u32,
@@ -29,48 +29,52 @@ extern "C" {
     ) -> c_int;
 }
 
-/// The requested interrupt; 0 for none. Set before there is a device and reset after.
-static INTERRUPT: Atomic<u32> = Atomic::new(0);
+/// The requested global system interrupt; 0 for none. Set before there is a device and reset
+/// after.
+static REQUESTED: Atomic<u32> = Atomic::new(0);
 
 /// The requested interrupt; released when dropped.
-pub(crate) struct RingInterrupt(u32);
+pub(crate) struct RingInterrupt {
+    gsi: u32,
+    /// The kernel's number for it.
+    irq: c_int,
+}
 
 impl RingInterrupt {
     /// Requests the interrupt that the module parameter names, if `host` offers rings.
     /// Without one, sleepers look at their rings at every tick.
     pub(crate) fn request_for(host: &Host) -> Option<Self> {
-        let irq = parameters::ring_irq();
-        if irq == 0 || !host.advertisement.features.contains(Features::RING) {
+        let gsi = parameters::ring_irq();
+        if gsi == 0 || !host.advertisement.features.contains(Features::RING) {
             return None;
         }
         // SAFETY: the cookie is compared with that of `free_irq` and otherwise unused.
-        let requested = to_result(unsafe { hcall_ring_interrupt_request(irq, cookie()) });
-        if requested.is_err() {
-            pr_warn!("interrupt {irq} is taken, see /proc/interrupts; set ring_irq to another\n");
+        let irq = unsafe { hcall_ring_interrupt_request(gsi, cookie()) };
+        if irq < 0 {
+            pr_warn!("interrupt {gsi} cannot be had (error {irq}), set ring_irq to another\n");
             return None;
         }
-        INTERRUPT.store(irq, Relaxed);
-        Some(Self(irq))
+        REQUESTED.store(gsi, Relaxed);
+        Some(Self { gsi, irq })
     }
 }
 
 impl Drop for RingInterrupt {
     fn drop(&mut self) {
-        INTERRUPT.store(0, Relaxed);
+        REQUESTED.store(0, Relaxed);
         // SAFETY: a value of this type exists only while the interrupt is requested.
-        unsafe { hcall_ring_interrupt_free(self.0, cookie()) };
+        unsafe { hcall_ring_interrupt_free(self.gsi, self.irq, cookie()) };
     }
 }
 
 /// Tells this module's request from any other's.
 fn cookie() -> *mut c_void {
-    (&raw const INTERRUPT).cast::<c_void>().cast_mut()
+    (&raw const REQUESTED).cast::<c_void>().cast_mut()
 }
 
-/// For the host: where its interrupt arrives, 0 for none. Interrupts of the ISA have the
-/// same number in both worlds.
+/// For the host: where its interrupt arrives, 0 for none.
 pub(crate) fn global_system_interrupt() -> u32 {
-    INTERRUPT.load(Relaxed)
+    REQUESTED.load(Relaxed)
 }
 
 /// What ends a sleep.

@@ -7,14 +7,15 @@
  * itself.
  */
 
+#include <linux/acpi.h>
 #include <linux/errno.h>
 #include <linux/interrupt.h>
 #include <linux/jiffies.h>
 #include <linux/sched/signal.h>
 #include <linux/wait.h>
 
-int hcall_ring_interrupt_request(unsigned int irq, void *cookie);
-void hcall_ring_interrupt_free(unsigned int irq, void *cookie);
+int hcall_ring_interrupt_request(u32 gsi, void *cookie);
+void hcall_ring_interrupt_free(u32 gsi, int irq, void *cookie);
 int hcall_ring_sleep(const u32 *tail, u32 seen, const u32 *status, u32 running, u64 timeout);
 int hcall_ring_look(const u32 *tail, u32 seen, const u32 *status, u32 running, u64 timeout);
 
@@ -26,15 +27,51 @@ static irqreturn_t on_interrupt(int irq, void *cookie)
 	return IRQ_HANDLED;
 }
 
-/* Not shared: there is no register that would say whether the interrupt was ours. */
-int hcall_ring_interrupt_request(unsigned int irq, void *cookie)
+#ifdef CONFIG_ACPI
+/* The kernel's number of a global system interrupt: the same where the ISA's have a PIC. */
+static int map_interrupt(u32 gsi)
 {
-	return request_irq(irq, on_interrupt, 0, "hcall", cookie);
+	return acpi_register_gsi(NULL, gsi, ACPI_EDGE_SENSITIVE, ACPI_ACTIVE_HIGH);
 }
 
-void hcall_ring_interrupt_free(unsigned int irq, void *cookie)
+static void unmap_interrupt(u32 gsi)
+{
+	acpi_unregister_gsi(gsi);
+}
+#else
+static int map_interrupt(u32 gsi)
+{
+	return gsi;
+}
+
+static void unmap_interrupt(u32 gsi)
+{
+}
+#endif
+
+/*
+ * The kernel's number of the interrupt, or an error. Not shared: there is no register that
+ * would say whether the interrupt was ours.
+ */
+int hcall_ring_interrupt_request(u32 gsi, void *cookie)
+{
+	int irq = map_interrupt(gsi);
+	int error;
+
+	if (irq < 0)
+		return irq;
+	error = request_irq(irq, on_interrupt, 0, "hcall", cookie);
+	if (error) {
+		unmap_interrupt(gsi);
+		return error;
+	}
+	return irq;
+}
+
+void hcall_ring_interrupt_free(u32 gsi, int irq, void *cookie)
 {
 	free_irq(irq, cookie);
+	unmap_interrupt(gsi);
 }
 
 /* The memory is the process's as well: whatever it holds, both words are only compared. */
