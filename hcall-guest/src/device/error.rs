@@ -145,6 +145,20 @@ mod tests {
     }
 
     #[test]
+    fn ring_errors_say_what_is_possible() {
+        let entries = |entries, limit| DeviceError::RingEntries { entries, limit }.to_string();
+        assert_eq!(
+            entries(48, 1024),
+            "a ring of 48 entries: give it a power of two, at most 1024"
+        );
+        assert!(entries(64, 0).ends_with("(this host offers no rings)"));
+        assert_eq!(
+            DeviceError::RingEnded(RingStatus::Broken(1)).to_string(),
+            "the host serves the ring no more: Broken(1)"
+        );
+    }
+
+    #[test]
     fn only_the_hosts_errno_is_an_errno() {
         let request = DeviceError::Request {
             request: "CALL",

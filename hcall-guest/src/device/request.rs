@@ -178,6 +178,10 @@ mod tests {
         let null = File::open("/dev/null").unwrap();
         assert_eq!(info(&null), Err(Errno::ENOTTY));
         assert_eq!(call(&null, Call::default()), Err(Errno::ENOTTY));
+        assert_eq!(ring_setup(&null, 64), Err(Errno::ENOTTY));
+        assert_eq!(ring_kick(&null), Err(Errno::ENOTTY));
+        let wait = ring_wait(&null, 0, Duration::ZERO);
+        assert_eq!(wait, Err(Errno::ENOTTY));
         let mut entries = [BatchEntry::default(); 1];
         assert_eq!(
             batch(&null, &mut entries, OnError::Continue),

@@ -311,6 +311,15 @@ fn failed(request: &'static str, errno: Errno) -> DeviceError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hcall_abi::ioctl::DEVICE_PATH;
+
+    #[test]
+    fn without_a_device_the_error_names_it() {
+        if !std::path::Path::new(DEVICE_PATH).exists() {
+            let error = Ring::open(64).unwrap_err().to_string();
+            assert!(error.contains(DEVICE_PATH), "{error}");
+        }
+    }
 
     #[test]
     fn it_can_be_sent_to_another_thread() {
