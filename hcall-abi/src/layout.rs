@@ -80,7 +80,7 @@ pub struct Stats {
     pub port: u64,
     /// Calls whose number no handler is registered for.
     pub unknown: u64,
-    /// Calls refused for their privilege level.
+    /// Calls refused for their privilege level, or by the policy of a ring.
     pub refused: u64,
     /// Calls that a handler answered with an errno.
     pub failed: u64,

@@ -6,6 +6,9 @@
 //! sets a ring up by `RING_SETUP`; its thread polls for a while when it has found nothing,
 //! then sleeps until the doorbell, and ends with the ring or the VM.
 //!
+//! Completions are shown a few at a time: a handler that takes long holds up those of the
+//! calls just before it as well as those after. Slow work belongs on a thread of its own.
+//!
 //! | module | is for |
 //! |---|---|
 //! | `config` | how many, how large, how patient |

@@ -16,7 +16,7 @@ use hcall_guest::abi::ring::{
 };
 use hcall_guest::abi::ring_protocol::{RingMemory, RingWord};
 use hcall_guest::abi::version::PROBE_RESULT;
-use hcall_guest::ring::{Doorbell, PortDoorbell, RingRegion, RingStatus};
+use hcall_guest::ring::{Doorbell, PortDoorbell, Rest, RingRegion, RingStatus};
 use hcall_guest::unikernel::ring::{RingError, RingSpace, UnikernelRing};
 use hcall_guest::unikernel::{command_line, entry, println, stats, time};
 use hcall_guest::{core_calls, hcall0, hcall2, Errno, Gpa};
@@ -46,6 +46,7 @@ fn main() {
     measure_single_calls(single_calls);
     measure_ring(calls);
     idle_ring();
+    interrupting_ring();
     restricted_ring();
     broken_ring();
     refused_setups();
@@ -140,6 +141,45 @@ fn idle_ring() {
     ring.submit(ECHO, [2, 0, 0, 0], 2).expect("room");
     assert!(ring.flush().is_some(), "an idle host wants the doorbell");
     assert_eq!(ring.wait().map(|answer| answer.result), Ok(Ok(2)));
+}
+
+/// An input of the interrupt controllers that no device drives.
+const INTERRUPT: u32 = 5;
+
+/// The interrupt for a completion reaches the interrupt controller; only when it was asked
+/// for. Nothing is delivered: the first controller of the PC is asked what is pending.
+fn interrupting_ring() {
+    let wanted = RingSetup {
+        interrupt: INTERRUPT,
+        ..RingSetup::default()
+    };
+    let mut ring = UnikernelRing::set_up_as(&SPACE, 8, wanted).expect("a ring");
+    assert_eq!(call(&mut ring, ECHO, [4, 0, 0, 0]), Ok(4));
+    assert!(!is_pending(INTERRUPT), "nobody asked for it");
+    assert_eq!(ring.listen(), Rest::Sleep);
+    assert_eq!(call(&mut ring, ECHO, [5, 0, 0, 0]), Ok(5));
+    let start = nanoseconds();
+    while !is_pending(INTERRUPT) {
+        assert!(nanoseconds() - start < 5_000_000_000, "no interrupt");
+    }
+}
+
+/// Whether an input of the first 8259A is pending: its request register, selected by OCW3.
+fn is_pending(input: u32) -> bool {
+    const COMMAND: u16 = 0x20;
+    const READ_REQUESTS: u8 = 0x0a;
+    let requests: u8;
+    // SAFETY: at CPL 0; the controller is only asked.
+    unsafe {
+        core::arch::asm!(
+            "out dx, al",
+            "in al, dx",
+            in("dx") COMMAND,
+            inlateout("al") READ_REQUESTS => requests,
+            options(nostack, preserves_flags),
+        );
+    }
+    requests & (1 << input) != 0
 }
 
 fn restricted_ring() {
