@@ -123,7 +123,7 @@ fn drive(
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) {
-        20_000
+        5_000
     } else {
         100_000
     }))]
@@ -313,7 +313,7 @@ fn malformed_entries_are_answered_and_the_ring_lives() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     /// Set-ups that are anything: answered, and what is set up can be torn down.
     #[test]

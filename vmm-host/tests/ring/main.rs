@@ -2,6 +2,7 @@
 //! Rings without KVM: the guest's half on one thread, the library's own service on another,
 //! over real guest memory; doorbell and interrupt are eventfds.
 
+mod allocations;
 mod entries;
 #[path = "../host/fake_vcpu.rs"]
 #[allow(dead_code, reason = "the other tests of the library need more of it")]
