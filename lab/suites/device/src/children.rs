@@ -6,7 +6,7 @@ use crate::cases::ring_children;
 use crate::failure::{Check, Failure};
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 
-/// The first argument of a child; the second is its role.
+/// The first argument of a child; the second is its role, the third how many calls it makes.
 const MARK: &str = "--as-child";
 
 /// The roles.
@@ -34,18 +34,19 @@ impl Role {
             .map_or("none", |(_, name)| name)
     }
 
-    fn run(self) -> Check {
+    fn run(self, calls: u64) -> Check {
         match self {
             Self::Flood => ring_children::flood(),
-            Self::Steady => ring_children::steady(),
+            Self::Steady => ring_children::steady(calls),
             Self::Fork => ring_children::fork(),
         }
     }
 
-    /// Starts a child; its standard output is the caller's to read.
-    pub(crate) fn start(self) -> Result<(Child, ChildStdout), Failure> {
+    /// Starts a child that makes so many calls, if its role is not to make them without end;
+    /// its standard output is the caller's to read.
+    pub(crate) fn start(self, calls: u64) -> Result<(Child, ChildStdout), Failure> {
         let mut child = Command::new(std::env::current_exe()?)
-            .args([MARK, self.name()])
+            .args([MARK, self.name(), &calls.to_string()])
             .stdout(Stdio::piped())
             .spawn()?;
         let output = child.stdout.take();
@@ -61,7 +62,8 @@ pub(crate) fn play() -> Option<ExitCode> {
     }
     let wanted = arguments.next()?;
     let (role, _) = Role::ALL.iter().find(|(_, name)| *name == wanted)?;
-    Some(match role.run() {
+    let calls = arguments.next()?.parse().ok()?;
+    Some(match role.run(calls) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             println!("{failure}");

@@ -39,6 +39,10 @@ struct CommandLine {
     #[arg(long, value_name = "NAME", required_unless_present = "expect_enodev", value_parser = transport)]
     transport: Option<Transport>,
 
+    /// How many calls are made through a ring where it is about many
+    #[arg(long, value_name = "NUMBER", default_value_t = 100_000)]
+    ring_calls: u64,
+
     /// How many processors the host has: with two, a ring must be much faster than calls
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     host_processors: usize,
@@ -55,6 +59,15 @@ enum Refusal {
     NoHost,
     /// CPUID shows the vendor of another instruction than the processor has
     RefusedTrap,
+}
+
+/// What is known of the machine, and asked of rings.
+#[derive(Clone, Copy, Debug)]
+struct Rings {
+    /// Calls where it is about many.
+    calls: u64,
+    /// Processors of the host.
+    host_processors: usize,
 }
 
 fn transport(name: &str) -> Result<Transport, String> {
@@ -83,7 +96,13 @@ fn main() -> ExitCode {
         }
     };
     match (line.transport, line.expect_enodev) {
-        (Some(transport), _) => cases::with_host(&context, transport, line.host_processors).run(),
+        (Some(transport), _) => {
+            let rings = Rings {
+                calls: line.ring_calls,
+                host_processors: line.host_processors,
+            };
+            cases::with_host(&context, transport, rings).run()
+        }
         (None, Some(refusal)) => cases::refused(&context, refusal).run(),
         (None, None) => unreachable!("the command line needs one of the two"),
     }

@@ -34,13 +34,16 @@ const BOOTS: [(Transport, &str, &str); 4] = [
 /// What device-suite calls for each `MIX`, and what is left for the example's `PRINT`.
 const MIXED_PER_ARITY: u64 = 1000;
 
-pub(crate) fn add_cases<'a>(mut suite: Suite<'a>, directory: &Path) -> Suite<'a> {
+/// Calls of a process through a ring, at most.
+const RING_CALLS: u64 = 100_000;
+
+pub(crate) fn add_cases<'a>(mut suite: Suite<'a>, directory: &Path, ring_calls: u64) -> Suite<'a> {
     for (transport, name, image) in BOOTS {
         let kernel = directory.join(image);
         let initrd = directory.join("initrd");
         suite = suite.case_with_subtests(
             format!("{transport}: a process in stock Linux ({name})"),
-            move || boot(transport, &kernel, &initrd),
+            move || boot(transport, &kernel, &initrd, ring_calls.min(RING_CALLS)),
         );
     }
     let kernel = directory.join("vmlinux");
@@ -96,9 +99,15 @@ fn boot_with_other_vendor(kernel: &Path, initrd: &Path) -> Result<Report, String
     Ok(report)
 }
 
-fn boot(transport: Transport, kernel: &Path, initrd: &Path) -> Result<Report, String> {
+fn boot(
+    transport: Transport,
+    kernel: &Path,
+    initrd: &Path,
+    ring_calls: u64,
+) -> Result<Report, String> {
     let processors = available_parallelism().map_or(1, NonZero::get);
-    let suite = format!("--transport,{transport},--host-processors,{processors}");
+    let suite =
+        format!("--transport,{transport},--host-processors,{processors},--ring-calls,{ring_calls}");
     let (run, report) = run_to_reset(config(transport, kernel, initrd, &suite)?)?;
     let mixed: u64 = run
         .record

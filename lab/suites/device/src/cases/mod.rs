@@ -22,16 +22,12 @@ mod unloading;
 
 use crate::context::Context;
 use crate::failure::passes;
-use crate::Refusal;
+use crate::{Refusal, Rings};
 use hcall_guest::abi::Transport;
 use hcall_ktap::Suite;
 
 /// What is due in a guest whose host offers `transport`.
-pub(crate) fn with_host(
-    context: &Context,
-    transport: Transport,
-    host_processors: usize,
-) -> Suite<'_> {
+pub(crate) fn with_host(context: &Context, transport: Transport, rings: Rings) -> Suite<'_> {
     let suite = Suite::new("device");
     let suite = loading::add(suite, context, transport);
     let suite = info::add(suite, transport);
@@ -44,7 +40,7 @@ pub(crate) fn with_host(
     let suite = privilege::add(suite);
     let suite = command::add(suite, transport);
     let suite = ring_refusals::add(suite);
-    let suite = rings::add(suite, transport, host_processors);
+    let suite = rings::add(suite, transport, rings);
     let suite = ring_hostile::add(suite);
     let suite = unloading::add(suite, context);
     // Keeps a device open for the rest of the process, and with it the module loaded.

@@ -15,9 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::thread;
 
-/// Calls in the steady state, and the entries of their ring: enough that even a host that
-/// sleeps whenever it has nothing to do is woken rarely.
-pub(super) const STEADY_CALLS: u64 = 100_000;
+/// Entries of a ring for many calls: enough that even a host that sleeps whenever it has
+/// nothing to do is woken rarely.
 pub(super) const STEADY_ENTRIES: u32 = 512;
 
 /// Calls until the end, which comes from outside; says when the first was answered.
@@ -37,14 +36,14 @@ pub(crate) fn flood() -> Check {
 
 /// One thread makes calls, and has forbidden itself every system call but read, write and
 /// exit, at the pain of SIGKILL; another one wakes the host where the first says so.
-pub(crate) fn steady() -> Check {
+pub(crate) fn steady(calls: u64) -> Check {
     let device = Arc::new(Device::open()?);
     let ring = Ring::over(Arc::clone(&device), STEADY_ENTRIES)?;
     let shared = Arc::new(Shared::default());
     let worker = Arc::clone(&shared);
     let thread = thread::Builder::new()
         .name("steady".into())
-        .spawn(move || work(ring, &worker))?;
+        .spawn(move || work(ring, calls, &worker))?;
     let mut kicks = 0;
     while !shared.done.load(Ordering::Acquire) {
         if shared.kick.swap(false, Ordering::AcqRel) {
@@ -76,7 +75,7 @@ struct Shared {
     done: AtomicBool,
 }
 
-fn work(mut ring: Ring, shared: &Shared) {
+fn work(mut ring: Ring, calls: u64, shared: &Shared) {
     let id = rustix::thread::gettid().as_raw_nonzero().get();
     shared
         .thread
@@ -87,8 +86,8 @@ fn work(mut ring: Ring, shared: &Shared) {
     let mut sequence = ArgumentSequence::new(4);
     let mut due = [0; STEADY_ENTRIES as usize];
     let (mut submitted, mut answered) = (0, 0);
-    while answered < STEADY_CALLS {
-        while submitted < STEADY_CALLS {
+    while answered < calls {
+        while submitted < calls {
             let arguments = sequence.clone().next_arguments(4);
             if ring.submit(MIX[4], &arguments, submitted).is_err() {
                 break;

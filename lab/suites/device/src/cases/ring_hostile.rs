@@ -138,7 +138,7 @@ fn noisy_entries(noise: &mut ArgumentSequence) -> Check {
 
 fn killed() -> Check {
     for _ in 0..KILLS {
-        let (mut child, output) = Role::Flood.start()?;
+        let (mut child, output) = Role::Flood.start(0)?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
         equal("the child's line", line.trim(), "flooding")?;
@@ -164,7 +164,7 @@ fn closed() -> Check {
 }
 
 fn forked() -> Check {
-    let (mut child, output) = Role::Fork.start()?;
+    let (mut child, output) = Role::Fork.start(0)?;
     let said: Vec<String> = BufReader::new(output).lines().collect::<Result<_, _>>()?;
     equal("what the child found", said, Vec::new())?;
     equal("the child", child.wait()?.success(), true)

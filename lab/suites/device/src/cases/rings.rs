@@ -2,10 +2,11 @@
 //! Rings: every call is answered once, in order and rightly, without system calls and
 //! without exits, and only if the process may make it.
 
-use super::ring_children::{STEADY_CALLS, STEADY_ENTRIES};
+use super::ring_children::STEADY_ENTRIES;
 use crate::children::Role;
 use crate::failure::{equal, passes, Check, Failure};
 use crate::raw_ring::ENTRIES;
+use crate::Rings;
 use hcall_guest::abi::ioctl::NumberRange;
 use hcall_guest::abi::number::{CORE_CALLS, EXIT, PROBE};
 use hcall_guest::abi::{CallError, HypercallNumber, Transport};
@@ -19,8 +20,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Calls that are checked one by one.
-const CHECKED_CALLS: u64 = 100_000;
 /// A kick is at most every so many of them.
 const CALLS_PER_REQUEST: u64 = 100;
 /// Calls of each kind whose times are compared, and how often they are.
@@ -37,15 +36,16 @@ const SLOW_LIMIT: Duration = Duration::from_millis(250);
 const THREADS: u64 = 4;
 const CALLS_PER_THREAD: u64 = 5000;
 
-pub(super) fn add(suite: Suite<'_>, transport: Transport, host_processors: usize) -> Suite<'_> {
+pub(super) fn add(suite: Suite<'_>, transport: Transport, rings: Rings) -> Suite<'_> {
+    let calls = rings.calls;
     suite
         .case(
-            format!("ring: {CHECKED_CALLS} calls, each answered once, in order and rightly"),
-            move || passes(each_once(transport)),
+            format!("ring: {calls} calls, each answered once, in order and rightly"),
+            move || passes(each_once(transport, calls)),
         )
         .case(
-            format!("ring: {STEADY_CALLS} calls of a thread that may make no system call"),
-            || passes(no_system_call()),
+            format!("ring: {calls} calls of a thread that may make no system call"),
+            move || passes(no_system_call(calls)),
         )
         .case("ring: calls that policy forbids answer EPERM", || {
             passes(forbidden())
@@ -64,10 +64,10 @@ pub(super) fn add(suite: Suite<'_>, transport: Transport, host_processors: usize
         .case("ring: an interrupt ends a wait", || passes(interrupted()))
         .case(
             "ring: threads with a ring each, and single calls beside",
-            || passes(several()),
+            move || passes(several(calls.min(CALLS_PER_THREAD))),
         )
         .case("ring: faster than single calls", move || {
-            passes(faster(host_processors))
+            passes(faster(rings.host_processors))
         })
 }
 
@@ -104,23 +104,19 @@ fn mixed(device: &Device) -> Result<u64, Failure> {
     Ok(all)
 }
 
-fn each_once(transport: Transport) -> Check {
+fn each_once(transport: Transport, count: u64) -> Check {
     let device = Arc::new(Device::open()?);
     let mut ring = Ring::over(Arc::clone(&device), STEADY_ENTRIES)?;
     let ran = mixed(&device)?;
     let before = device.stats()?;
-    check_calls(&mut ring, CHECKED_CALLS)?;
+    check_calls(&mut ring, count)?;
     let after = device.stats()?;
     let requests = ring.requests();
     println!(
-        "# {CHECKED_CALLS} calls through a ring: {} kicks, {} waits",
+        "# {count} calls through a ring: {} kicks, {} waits",
         requests.kicks, requests.waits
     );
-    equal(
-        "calls at the handlers",
-        mixed(&device)? - ran,
-        CHECKED_CALLS,
-    )?;
+    equal("calls at the handlers", mixed(&device)? - ran, count)?;
     // What is counted here are the two requests for the statistics themselves, less one.
     let by_exit = match transport {
         Transport::Instruction => after.instruction - before.instruction,
@@ -128,13 +124,13 @@ fn each_once(transport: Transport) -> Check {
         _ => after.port - before.port,
     };
     equal("calls by exit meanwhile", by_exit, 1)?;
-    equal("calls", after.calls - before.calls, CHECKED_CALLS + 1)?;
-    let few = requests.kicks <= CHECKED_CALLS / CALLS_PER_REQUEST;
+    equal("calls", after.calls - before.calls, count + 1)?;
+    let few = requests.kicks <= count / CALLS_PER_REQUEST;
     equal(format_args!("few kicks: {requests:?}"), few, true)
 }
 
-fn no_system_call() -> Check {
-    let (mut child, mut output) = Role::Steady.start()?;
+fn no_system_call(calls: u64) -> Check {
+    let (mut child, mut output) = Role::Steady.start(calls)?;
     let mut text = String::new();
     output.read_to_string(&mut text)?;
     let status = child.wait()?;
@@ -147,9 +143,9 @@ fn no_system_call() -> Check {
     let (Some(Ok(kicks)), Some(Ok(wrong))) = (numbers.next(), numbers.next()) else {
         return Err(Failure::new(format!("the child said {text:?}")));
     };
-    println!("# {STEADY_CALLS} calls without a system call: {kicks} kicks by another thread");
+    println!("# {calls} calls without a system call: {kicks} kicks by another thread");
     equal("wrong answers", wrong, 0)?;
-    equal("few kicks", kicks <= STEADY_CALLS / CALLS_PER_REQUEST, true)
+    equal("few kicks", kicks <= calls / CALLS_PER_REQUEST, true)
 }
 
 /// Makes one call through a ring.
@@ -263,14 +259,14 @@ pub(super) fn slow_calls() -> Result<u64, Failure> {
     Ok(ring.requests().waits)
 }
 
-fn several() -> Check {
+fn several(calls: u64) -> Check {
     let threads: Vec<_> = (0..THREADS)
         .map(|_| {
-            thread::spawn(|| -> Check {
+            thread::spawn(move || -> Check {
                 let device = Arc::new(Device::open()?);
                 let mut ring = Ring::over(Arc::clone(&device), ENTRIES)?;
                 for _ in 0..10 {
-                    check_calls(&mut ring, CALLS_PER_THREAD / 10)?;
+                    check_calls(&mut ring, calls / 10)?;
                     equal("a single call", device.hcall0(MIX[0])?, mix(0, [0; 4]))?;
                 }
                 Ok(())
