@@ -5,7 +5,7 @@ use crate::batch::{self, BATCH_LIMIT};
 use crate::core_calls::{self, CoreServices};
 use crate::cpuid::{self, CpuidError};
 use crate::decode;
-use crate::hypercall::{Caller, Cpl, Hypercall, HypercallResult, Source, StopRequest, Vcpu};
+use crate::hypercall::{Caller, Cpl, Hypercall, HypercallResult, Mode, Source, StopRequest, Vcpu};
 use crate::intercept::{self, InterceptError};
 use crate::memory::CopyGuestMemory;
 use crate::ring::{RingConfig, RingWiring, Rings};
@@ -15,8 +15,10 @@ use hcall_abi::batch::BatchEntry;
 use hcall_abi::convention::Arguments;
 use hcall_abi::cpuid::{Advertisement, Features, Limits};
 use hcall_abi::number::KVM_LAST;
-use hcall_abi::result::KVM_ENOSYS_RESULT;
-use hcall_abi::{encode_result, Errno, HypercallNumber, Transport, TransportSet, ABI_VERSION};
+use hcall_abi::result::{KVM_ENOSYS_RESULT, MAX_PAYLOAD_32};
+use hcall_abi::{
+    encode_result, encode_result_32, Errno, HypercallNumber, Transport, TransportSet, ABI_VERSION,
+};
 use kvm_bindings::{CpuId, KVM_EXIT_HYPERCALL, KVM_EXIT_XEN, KVM_SYNC_X86_REGS};
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd, VmFd};
 use std::fmt;
@@ -26,6 +28,9 @@ use vm_memory::GuestMemory;
 
 /// Longest (GPA, length) buffer of a core call, in bytes.
 pub const BUFFER_LIMIT: u32 = 64 * 1024;
+
+/// The least payload that a caller in 32-bit mode cannot be given.
+const MORE_THAN_32_BIT_MODE_TAKES: u64 = MAX_PAYLOAD_32 + 1;
 
 /// What the vCPU's thread does after a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -245,6 +250,7 @@ impl HypercallHost {
                 transport,
             },
             cpl: call.cpl,
+            mode: call.mode,
             stop: None,
         };
         caller.count(&self.dispatcher.counters);
@@ -257,6 +263,7 @@ impl HypercallHost {
             }
         };
         let stop = caller.stop;
+        let answer = fit(answer, call.mode, vcpu);
         answer_vcpu(vcpu, answer);
         match stop {
             None => Disposition::Resume,
@@ -374,6 +381,19 @@ impl Dispatcher {
     fn fail(&self, outcome: Outcome, errno: Errno) -> HypercallResult {
         self.counters.count_outcome(outcome);
         Err(errno)
+    }
+}
+
+/// The answer as the caller's result register can hold it. Where the exit did not tell the
+/// caller's mode, KVM is asked only if it matters.
+fn fit(answer: i64, mode: Option<Mode>, vcpu: &dyn Vcpu) -> i64 {
+    let Ok(payload @ MORE_THAN_32_BIT_MODE_TAKES..) = u64::try_from(answer) else {
+        return answer;
+    };
+    match mode.map_or_else(|| vcpu.mode(), Ok) {
+        Ok(Mode::Bits64) => answer,
+        Ok(Mode::Bits32) => encode_result_32(Ok(payload)).into(),
+        Err(_) => encode_result(Err(Errno::EIO)),
     }
 }
 

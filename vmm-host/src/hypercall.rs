@@ -11,7 +11,11 @@ use kvm_bindings::{kvm_regs, kvm_run, KVM_SYNC_X86_REGS};
 use kvm_ioctls::VcpuFd;
 use std::fmt;
 
-/// What a handler answers: a payload below 2^63, or an errno.
+/// EFER.LMA (SDM volume 3, 2.2.1).
+const LONG_MODE_ACTIVE: u64 = 1 << 10;
+
+/// What a handler answers: a payload below 2^63, or an errno. A payload of 2^31 or more
+/// reaches a caller in 32-bit mode as −EOVERFLOW.
 pub type HypercallResult = Result<u64, Errno>;
 
 /// A current privilege level, 0 (kernel) to 3 (process).
@@ -33,6 +37,15 @@ impl Cpl {
     }
 }
 
+/// How wide the registers of a caller are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// 64-bit mode.
+    Bits64,
+    /// 32-bit protected mode, or compatibility mode.
+    Bits32,
+}
+
 /// What the dispatcher needs of a vCPU. Implemented for [`VcpuFd`]; a test may implement
 /// it over a `kvm_run` of its own.
 pub trait Vcpu {
@@ -45,6 +58,16 @@ pub trait Vcpu {
     ///
     /// KVM's.
     fn privilege_level(&self) -> Result<Cpl, kvm_ioctls::Error>;
+
+    /// The mode that the vCPU is in, when the exit did not tell it. As provided, 64-bit
+    /// mode: that of vCPUs that are never in another.
+    ///
+    /// # Errors
+    ///
+    /// KVM's.
+    fn mode(&self) -> Result<Mode, kvm_ioctls::Error> {
+        Ok(Mode::Bits64)
+    }
 
     /// Translates a guest-virtual address by the guest's current page tables; `None` if
     /// it is not mapped.
@@ -62,6 +85,16 @@ impl Vcpu for VcpuFd {
 
     fn privilege_level(&self) -> Result<Cpl, kvm_ioctls::Error> {
         Ok(Cpl::from_low_bits(self.get_sregs()?.ss.dpl.into()))
+    }
+
+    fn mode(&self) -> Result<Mode, kvm_ioctls::Error> {
+        let sregs = self.get_sregs()?;
+        let long_mode = sregs.efer & LONG_MODE_ACTIVE != 0;
+        Ok(if long_mode && sregs.cs.l != 0 {
+            Mode::Bits64
+        } else {
+            Mode::Bits32
+        })
     }
 
     fn translate(&self, gva: u64) -> Result<Option<Gpa>, kvm_ioctls::Error> {
@@ -149,6 +182,8 @@ pub(crate) struct Caller<'call> {
     pub(crate) source: Source<'call>,
     /// The privilege level, where the exit itself said it.
     pub(crate) cpl: Option<Cpl>,
+    /// The mode, where the exit itself said it.
+    pub(crate) mode: Option<Mode>,
     /// What the last handler asked for.
     pub(crate) stop: Option<StopRequest>,
 }
@@ -159,12 +194,24 @@ impl Caller<'_> {
         privilege_level(self.cpl, &self.source)
     }
 
+    /// The mode, asked of KVM if the exit did not say it.
+    pub(crate) fn mode(&self) -> Result<Mode, Errno> {
+        mode(self.mode, &self.source)
+    }
+
     /// Counts a call of this caller.
     pub(crate) fn count(&self, counters: &Counters) {
         match self.source {
             Source::Vcpu { transport, .. } => counters.count_call(transport),
             Source::Ring(_) => counters.count_ring_call(),
         }
+    }
+}
+
+fn mode(said: Option<Mode>, source: &Source<'_>) -> Result<Mode, Errno> {
+    match said {
+        Some(mode) => Ok(mode),
+        None => source.vcpu()?.mode().map_err(|_| Errno::EIO),
     }
 }
 
@@ -180,6 +227,7 @@ pub struct Hypercall<'call> {
     number: HypercallNumber,
     arguments: Arguments,
     cpl: Option<Cpl>,
+    mode: Option<Mode>,
     source: Source<'call>,
     memory: &'call dyn CopyGuestMemory,
     stop: &'call mut Option<StopRequest>,
@@ -196,6 +244,7 @@ impl<'call> Hypercall<'call> {
             number,
             arguments,
             cpl: caller.cpl,
+            mode: caller.mode,
             source: caller.source.reborrow(),
             memory,
             stop: &mut caller.stop,
@@ -249,6 +298,16 @@ impl<'call> Hypercall<'call> {
     /// EIO if KVM does not say.
     pub fn cpl(&self) -> Result<Cpl, Errno> {
         privilege_level(self.cpl, &self.source)
+    }
+
+    /// The caller's mode; through a ring, that of whoever set it up. Free for calls by the
+    /// instruction and the carrier and through a ring; over the port it is asked of KVM.
+    ///
+    /// # Errors
+    ///
+    /// EIO if KVM does not say.
+    pub fn mode(&self) -> Result<Mode, Errno> {
+        mode(self.mode, &self.source)
     }
 
     /// The vCPU's general registers at the call; for an entry of a batch, at the call of the

@@ -97,5 +97,5 @@ pub mod vmm;
 
 pub use hcall_abi::{Errno, Gpa, HypercallNumber, Transport, TransportSet};
 pub use host::{Disposition, HypercallHost, StopReason};
-pub use hypercall::{Cpl, Hypercall, HypercallResult, Origin};
+pub use hypercall::{Cpl, Hypercall, HypercallResult, Mode, Origin};
 pub use table::{Callers, HypercallTable, TableError};

@@ -15,6 +15,15 @@ pub const MIX: [HypercallNumber; 5] = [
     HypercallNumber::user(0x104),
 ];
 
+/// As [`MIX`], for callers in 32-bit mode: 32-bit arguments, [`mix_32`].
+pub const MIX_32: [HypercallNumber; 5] = [
+    HypercallNumber::user(0x130),
+    HypercallNumber::user(0x131),
+    HypercallNumber::user(0x132),
+    HypercallNumber::user(0x133),
+    HypercallNumber::user(0x134),
+];
+
 /// `COUNT(transport)` → how many calls the host has received over the transport with this
 /// discriminant, this one included.
 pub const COUNT: HypercallNumber = HypercallNumber::user(0x110);
@@ -65,6 +74,11 @@ pub fn mix(arity: u64, arguments: [u64; 4]) -> u64 {
     (mixed ^ (mixed >> 32)) & (u64::MAX >> 1)
 }
 
+/// [`mix`] in the 31 bits that a caller in 32-bit mode can be answered with.
+pub fn mix_32(arity: u64, arguments: [u64; 4]) -> u64 {
+    mix(arity, arguments) & u64::from(u32::MAX >> 1)
+}
+
 /// [`mix`] of four arguments, with `cpl` in its low two bits.
 pub fn level_mix(cpl: u8, arguments: [u64; 4]) -> u64 {
     (mix(4, arguments) & !3) | u64::from(cpl & 3)
@@ -96,6 +110,9 @@ pub const BATCH_ROUNDS: usize = 21;
 /// How many times cheaper a call in that batch must be than one alone.
 pub const BATCH_GAIN: f64 = 30.0;
 
+/// How many calls of `MIX[4]` device-suite makes on each processor of a guest with several.
+pub const CALLS_PER_PROCESSOR: u64 = 1000;
+
 /// The argument sets that guest and host expect of each other: the same for the same seed,
 /// all 64 bits of each argument in use (splitmix64).
 #[derive(Clone, Debug)]
@@ -120,6 +137,11 @@ impl ArgumentSequence {
             *argument = mixed ^ (mixed >> 31);
         }
         arguments
+    }
+    /// The lower halves of [`next_arguments`](Self::next_arguments).
+    pub fn next_arguments_32(&mut self, arity: usize) -> [u64; 4] {
+        self.next_arguments(arity)
+            .map(|argument| argument & u64::from(u32::MAX))
     }
 }
 

@@ -136,13 +136,14 @@ impl Rings {
         let memory = dispatcher.memory();
         let request = Request::read(memory, Gpa::new(descriptor), length, &self.config)?;
         self.memory.check(request.gpa, request.layout)?;
-        let cpl = Some(caller.privilege_level()?);
+        let (cpl, mode) = (Some(caller.privilege_level()?), Some(caller.mode()?));
         let id = self.reserve()?;
         let service = |bell, interrupt| Service {
             id,
             dispatcher: dispatcher.without_rings(),
             policy: request.policy,
             cpl,
+            mode,
             poll: self.config.poll,
             bell,
             interrupt,

@@ -5,7 +5,7 @@
 use super::policy::Policy;
 use super::RingId;
 use crate::host::Dispatcher;
-use crate::hypercall::{Caller, Cpl, Source};
+use crate::hypercall::{Caller, Cpl, Mode, Source};
 use crate::stats::Outcome;
 use crate::table::Snapshot;
 use hcall_abi::ring::{RingCompletion, RingEntry, RingLayout, REASON_HOST};
@@ -70,6 +70,8 @@ pub(super) struct Service {
     pub(super) policy: Policy,
     /// The privilege level that set the ring up.
     pub(super) cpl: Option<Cpl>,
+    /// Its mode.
+    pub(super) mode: Option<Mode>,
     pub(super) poll: Duration,
     pub(super) bell: Arc<Bell>,
     pub(super) interrupt: Option<Arc<EventFd>>,
@@ -179,6 +181,7 @@ impl Service {
         let mut caller = Caller {
             source: Source::Ring(self.id),
             cpl: self.cpl,
+            mode: self.mode,
             stop: None,
         };
         let answer = self

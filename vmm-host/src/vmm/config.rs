@@ -16,9 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct VmConfig {
     /// The KVM device.
     pub kvm: PathBuf,
-    /// ELF with a PVH note, or bzImage.
+    /// ELF with a PVH note, bzImage, or a Multiboot image.
     pub kernel: PathBuf,
-    /// Initramfs for Linux.
+    /// Initramfs for Linux, or the module of a Multiboot image.
     pub initrd: Option<PathBuf>,
     /// Command line for the guest.
     pub command_line: String,
@@ -37,14 +37,19 @@ pub struct VmConfig {
     pub cpuid_vendor: Option<[u8; 12]>,
     /// How many rings the guest may set up, how large, and how long their threads poll.
     pub rings: RingConfig,
+    /// Which of KVM's paravirtual features the guest is shown. For tests and experts.
+    pub kvm_features: KvmFeatures,
     /// Where the serial port and `CONSOLE_WRITE` go.
     pub console: Console,
+    /// Whether a write to a port ends the VM.
+    pub debug_exit: DebugExit,
 }
 
 impl VmConfig {
     /// A VM with `kernel` and otherwise defaults: /dev/kvm, no initramfs, an empty command
     /// line, 256 MiB, one vCPU, the transports that work here, calls from CPL 0 only, the
-    /// vendor that KVM shows, the console on standard output.
+    /// vendor that KVM shows, those of KVM's features that work, the console on standard
+    /// output, no debug-exit port.
     pub fn new(kernel: impl Into<PathBuf>) -> Self {
         Self {
             kvm: "/dev/kvm".into(),
@@ -57,7 +62,9 @@ impl VmConfig {
             callers: Callers::default(),
             cpuid_vendor: None,
             rings: RingConfig::default(),
+            kvm_features: KvmFeatures::default(),
             console: Console::new(std::io::stdout()),
+            debug_exit: DebugExit::Absent,
         }
     }
 }
@@ -71,6 +78,35 @@ pub enum TransportChoice {
     Only(Transport),
     /// These, unprobed.
     Unprobed(TransportSet),
+}
+
+/// Which of KVM's paravirtual features the guest is shown in CPUID.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KvmFeatures {
+    /// Those that work beside the transports that are offered, as
+    /// [`cpuid::advertise`](crate::cpuid::advertise) leaves them.
+    #[default]
+    Working,
+    /// All that KVM supports.
+    ///
+    /// For tests and for experts. With [`Transport::Instruction`] a Linux guest with
+    /// several vCPUs then does not reach its init: it interrupts several CPUs at once by
+    /// KVM_HC_SEND_IPI, and wakes one that waits for a lock by KVM_HC_KICK_CPU; both reach
+    /// the VMM in KVM's place and are refused, and the guest waits for ever, often before
+    /// it can say so.
+    All,
+}
+
+/// Whether the VM has the port by which test images end, 0xf4: a write of *value*, of any
+/// size, ends it with the status *value* · 2 + 1, of which a process has the low 8 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DebugExit {
+    /// It has none.
+    #[default]
+    Absent,
+    /// It has it.
+    Present,
 }
 
 /// A size of guest memory in bytes: whole MiB, from [`MemorySize::MIN`] to

@@ -3,12 +3,13 @@
 
 use hcall_abi::{Errno, Gpa, Transport};
 use hcall_lab_contract::{
-    level_mix, mix, ArgumentSequence, COUNT, FAIL, FILL, LEVEL, MIX, MIXED, OPEN_LEVEL, PRINT,
-    SLOW, SUM,
+    level_mix, mix, mix_32, ArgumentSequence, COUNT, FAIL, FILL, LEVEL, MIX, MIXED, MIX_32,
+    OPEN_LEVEL, PRINT, SLOW, SUM,
 };
 use hcall_vmm::hypercall::HypercallResult;
 use hcall_vmm::stats::Counters;
-use hcall_vmm::{Callers, Hypercall, HypercallTable, TableError};
+use hcall_vmm::{Callers, Hypercall, HypercallTable, Mode, TableError};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,10 +25,14 @@ const SLOW_LIMIT: u64 = 1000;
 pub(crate) struct Record {
     /// Calls of `MIX[arity]`.
     pub(crate) mixed: [AtomicU64; MIX.len()],
-    /// Of all of them, over which transport.
+    /// Calls of `MIX_32[arity]`.
+    pub(crate) mixed_32: [AtomicU64; MIX_32.len()],
+    /// Of `MIX`, over which transport.
     pub(crate) mixed_over: [AtomicU64; Transport::ALL.len()],
     /// And of these, how many through rings.
     pub(crate) mixed_through_rings: AtomicU64,
+    /// Of all of them, by which vCPU.
+    mixed_by: Mutex<BTreeMap<u32, u64>>,
     /// The first call whose arguments were not the expected ones.
     wrong: Mutex<Option<String>>,
     /// The parameters that `PRINT` received.
@@ -37,6 +42,11 @@ pub(crate) struct Record {
 impl Record {
     fn report_wrong(&self, text: String) {
         lock(&self.wrong).get_or_insert(text);
+    }
+
+    /// How many calls of `MIX` came from each vCPU that made any.
+    pub(crate) fn mixed_by_vcpu(&self) -> BTreeMap<u32, u64> {
+        lock(&self.mixed_by).clone()
     }
 
     /// Fails if a call came with other arguments than the guest was to make it with.
@@ -74,6 +84,9 @@ pub(crate) fn register(
                 None => &record.mixed_through_rings,
             };
             origin.fetch_add(1, Ordering::Relaxed);
+            if let Some(vcpu) = call.vcpu_id() {
+                *lock(&record.mixed_by).entry(vcpu).or_default() += 1;
+            }
             let expected = lock(&sequence).next_arguments(arity);
             if arguments == Arguments::InSequence && call.args() != expected {
                 record.report_wrong(format!(
@@ -84,8 +97,31 @@ pub(crate) fn register(
             Ok(mix(arity as u64, call.args()))
         })?;
     }
+    register_32(table, &record)?;
     register_simple(table, counters, &record)?;
     Ok(record)
+}
+
+/// The arguments of these are always known: only guests in 32-bit mode make these calls.
+fn register_32(table: &HypercallTable, record: &Arc<Record>) -> Result<(), TableError> {
+    for (arity, number) in MIX_32.into_iter().enumerate() {
+        let record = Arc::clone(record);
+        let sequence = Mutex::new(ArgumentSequence::new(arity as u64));
+        table.register(number, move |call| {
+            let round = record.mixed_32[arity].fetch_add(1, Ordering::Relaxed);
+            let expected = lock(&sequence).next_arguments_32(arity);
+            if call.args() != expected || call.mode()? != Mode::Bits32 {
+                record.report_wrong(format!(
+                    "32-bit arity {arity}, round {round}: expected {expected:#x?}, got {:#x?} \
+                     in {:?}",
+                    call.args(),
+                    call.mode()
+                ));
+            }
+            Ok(mix_32(arity as u64, call.args()))
+        })?;
+    }
+    Ok(())
 }
 
 fn register_simple(

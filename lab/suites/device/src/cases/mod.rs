@@ -11,6 +11,7 @@ mod kernel;
 mod loading;
 mod privilege;
 mod process;
+mod processors;
 mod refusals;
 mod restrictions;
 pub(crate) mod ring_children;
@@ -25,6 +26,8 @@ use crate::failure::passes;
 use crate::{Refusal, Rings};
 use hcall_guest::abi::Transport;
 use hcall_ktap::Suite;
+
+pub(crate) use processors::{call_on, several};
 
 /// What is due in a guest whose host offers `transport`.
 pub(crate) fn with_host(context: &Context, transport: Transport, rings: Rings) -> Suite<'_> {
