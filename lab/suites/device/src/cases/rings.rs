@@ -233,7 +233,7 @@ fn interrupts() -> Result<u64, Failure> {
         .sum())
 }
 
-fn interrupted() -> Check {
+pub(super) fn interrupted() -> Check {
     let before = interrupts()?;
     let waits = slow_calls()?;
     let came = interrupts()? - before;
