@@ -19,6 +19,8 @@ pub(crate) mod ioctl;
 pub(crate) mod number;
 #[path = "../hcall-abi/src/result.rs"]
 pub(crate) mod result;
+#[path = "../hcall-abi/src/ring.rs"]
+pub(crate) mod ring;
 #[path = "../hcall-abi/src/transport.rs"]
 pub(crate) mod transport;
 #[path = "../hcall-abi/src/version.rs"]

@@ -11,8 +11,8 @@ const PAGE_BYTES: usize = BUFFER_MAX as usize;
 const _: () = assert!(PAGE_BYTES == kernel::page::PAGE_SIZE);
 
 extern "C" {
-    /// In `physical.c`.
-    fn hcall_virt_to_phys(address: *mut c_void) -> bindings::phys_addr_t;
+    /// In `physical.c`. The address must be in the direct map.
+    pub(crate) fn hcall_virt_to_phys(address: *mut c_void) -> bindings::phys_addr_t;
 }
 
 /// The first `length` bytes of a zeroed page.
@@ -39,10 +39,16 @@ impl LentBuffer {
         gpa_of(self.page.as_mut_ptr().cast())
     }
 
+    /// The bytes, as the kernel or the host left them.
+    pub(crate) fn bytes_mut(&mut self) -> Result<&mut [u8]> {
+        let length = self.length;
+        self.page.get_mut(..length).ok_or(EINVAL)
+    }
+
     /// Fills the buffer from the process.
     pub(crate) fn copy_in(&mut self, pointer: UserPtr) -> Result {
         let length = self.length;
-        let bytes = self.page.get_mut(..length).ok_or(EINVAL)?;
+        let bytes = self.bytes_mut()?;
         UserSlice::new(pointer, length).reader().read_slice(bytes)
     }
 

@@ -5,10 +5,12 @@ use crate::abi::ioctl;
 use crate::abi::number::HypercallNumber;
 use crate::policy::{self, Address};
 use crate::restriction::Restriction;
+use crate::ring_requests::RingSlot;
 use crate::sdk::detect::Host;
 use crate::{batch, calls, host};
 use kernel::fs::File;
 use kernel::miscdevice::{MiscDevice, MiscDeviceOptions, MiscDeviceRegistration};
+use kernel::mm::virt::VmaNew;
 use kernel::prelude::*;
 use kernel::seq_file::SeqFile;
 use kernel::seq_print;
@@ -25,6 +27,7 @@ pub(crate) struct OpenFile {
     refused: Atomic<u64>,
     #[pin]
     restriction: Restriction,
+    ring: RingSlot,
 }
 
 impl OpenFile {
@@ -60,9 +63,15 @@ impl MiscDevice for OpenFile {
                 host,
                 refused: Atomic::new(0),
                 restriction <- Restriction::none(),
+                ring: RingSlot::empty(),
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// The file's ring.
+    fn mmap(me: Pin<&OpenFile>, _file: &File, vma: &VmaNew) -> Result {
+        me.ring.map(vma)
     }
 
     /// Also serves 32-bit processes: the layouts are the same, and the default
@@ -76,6 +85,9 @@ impl MiscDevice for OpenFile {
             ioctl::CALL_BUFFER => calls::call_buffer(me, pointer),
             ioctl::BATCH => batch::batch(me, pointer),
             ioctl::RESTRICT => calls::restrict(me, pointer),
+            ioctl::RING_SETUP => me.ring.set_up(me.host, &me.restriction, pointer),
+            ioctl::RING_KICK => me.ring.kick(argument),
+            ioctl::RING_WAIT => me.ring.wait(pointer),
             _ => Err(ENOTTY),
         };
         if done == Err(EPERM) {

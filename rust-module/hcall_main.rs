@@ -10,12 +10,17 @@ mod batch;
 mod buffer;
 mod calls;
 mod device;
+mod doorbell;
 mod host;
 mod parameters;
 mod policy;
 mod port;
 mod registration;
 mod restriction;
+mod ring;
+mod ring_interrupt;
+mod ring_memory;
+mod ring_requests;
 #[allow(dead_code, unreachable_pub)] // As `abi`.
 mod sdk;
 mod selftest;
@@ -24,6 +29,7 @@ mod user;
 use kernel::prelude::*;
 use port::PortRegion;
 use registration::Registration;
+use ring_interrupt::RingInterrupt;
 
 module! {
     type: Hcall,
@@ -41,32 +47,45 @@ module! {
             default: 0,
             description: "Let processes pass guest-physical addresses to core calls (1: yes)",
         },
+        ring_irq: u32 {
+            default: 5,
+            description: "Global system interrupt by which hosts tell of answers in rings (0: none)",
+        },
     },
 }
 
-/// What lives as long as the module; the device goes first, then the port.
+/// What lives as long as the module; the device goes first, then what it uses.
 #[pin_data]
 struct Hcall {
     #[pin]
     _device: Registration,
+    _resources: Resources,
+}
+
+/// What the module has of the machine.
+struct Resources {
+    _ring_interrupt: Option<RingInterrupt>,
     _port: Option<PortRegion>,
 }
 
 impl kernel::InPlaceModule for Hcall {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            _port: start()?,
+            _resources: start()?,
             _device <- Registration::register(module),
         })
     }
 }
 
 /// Everything before the device: find the host, make sure of it, say so.
-fn start() -> Result<Option<PortRegion>> {
+fn start() -> Result<Resources> {
     let found = host::detect()?;
     let port = PortRegion::request_for(&found)?;
     let host = host::attach(found)?;
     host::announce(host);
     selftest::run(host)?;
-    Ok(port)
+    Ok(Resources {
+        _ring_interrupt: RingInterrupt::request_for(host),
+        _port: port,
+    })
 }

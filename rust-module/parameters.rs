@@ -15,6 +15,11 @@ pub(crate) fn allow_raw_gpa() -> bool {
     value != 0
 }
 
+/// The global system interrupt for rings; 0 for none.
+pub(crate) fn ring_irq() -> u32 {
+    copied(module_parameters::ring_irq.value())
+}
+
 fn copied<T: Copy>(value: impl Borrow<T>) -> T {
     *value.borrow()
 }

@@ -83,7 +83,6 @@ impl Restriction {
 
     /// What is allowed, which [`narrow`](Self::narrow) does not change before
     /// [`release`](Self::release) has been called as often as this.
-    #[allow(dead_code)] // For what keeps calling on behalf of the file.
     pub(crate) fn hold(&self) -> Option<AllowList> {
         let mut holds = self.holds.lock();
         *holds += 1;
@@ -91,7 +90,6 @@ impl Restriction {
     }
 
     /// Ends one [`hold`](Self::hold).
-    #[allow(dead_code)] // As `hold`.
     pub(crate) fn release(&self) {
         let mut holds = self.holds.lock();
         *holds = holds.saturating_sub(1);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0
 //! The ioctl structures on their way from and to the process.
 
-use crate::abi::ioctl::{self, Batch, Call, CallBuffer, Info, Restrict};
-use kernel::ioctl::{_IOR, _IOW, _IOWR};
+use crate::abi::ioctl::{self, Batch, Call, CallBuffer, Info, ProcessRing, Restrict, RingWait};
+use kernel::ioctl::{_IO, _IOR, _IOW, _IOWR};
 use kernel::prelude::*;
 use kernel::transmute::{AsBytes, FromBytes};
 use kernel::uaccess::UserSlice;
@@ -15,6 +15,12 @@ unsafe impl FromBytes for CallBuffer {}
 unsafe impl FromBytes for Batch {}
 // SAFETY: as above.
 unsafe impl FromBytes for Restrict {}
+// SAFETY: as above.
+unsafe impl FromBytes for ProcessRing {}
+// SAFETY: as above.
+unsafe impl FromBytes for RingWait {}
+// SAFETY: `repr(C)` of integers that leave no gap, as the ABI asserts.
+unsafe impl AsBytes for ProcessRing {}
 // SAFETY: `repr(C)` of `u32` only, so without padding.
 unsafe impl AsBytes for Info {}
 
@@ -25,6 +31,9 @@ const _: () = {
     assert!(_IOWR::<CallBuffer>(MAGIC, ioctl::CALL_BUFFER_SEQUENCE as u32) == ioctl::CALL_BUFFER);
     assert!(_IOWR::<Batch>(MAGIC, ioctl::BATCH_SEQUENCE as u32) == ioctl::BATCH);
     assert!(_IOW::<Restrict>(MAGIC, ioctl::RESTRICT_SEQUENCE as u32) == ioctl::RESTRICT);
+    assert!(_IOWR::<ProcessRing>(MAGIC, ioctl::RING_SETUP_SEQUENCE as u32) == ioctl::RING_SETUP);
+    assert!(_IO(MAGIC, ioctl::RING_KICK_SEQUENCE as u32) == ioctl::RING_KICK);
+    assert!(_IOW::<RingWait>(MAGIC, ioctl::RING_WAIT_SEQUENCE as u32) == ioctl::RING_WAIT);
 };
 
 /// Copies a structure in, once; what is checked is the copy.

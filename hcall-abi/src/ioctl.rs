@@ -28,6 +28,12 @@ pub const CALL_BUFFER_SEQUENCE: u8 = 0x02;
 pub const BATCH_SEQUENCE: u8 = 0x03;
 /// Sequence number of [`RESTRICT`].
 pub const RESTRICT_SEQUENCE: u8 = 0x04;
+/// Sequence number of [`RING_SETUP`].
+pub const RING_SETUP_SEQUENCE: u8 = 0x05;
+/// Sequence number of [`RING_KICK`].
+pub const RING_KICK_SEQUENCE: u8 = 0x06;
+/// Sequence number of [`RING_WAIT`].
+pub const RING_WAIT_SEQUENCE: u8 = 0x07;
 
 /// `INFO`: the kernel writes an [`Info`].
 pub const INFO: u32 = ioctl_number(DIRECTION_READ, INFO_SEQUENCE, size_of::<Info>());
@@ -52,7 +58,20 @@ pub const BATCH: u32 = ioctl_number(
 );
 /// `RESTRICT`: narrows what the open file may call; the kernel reads a [`Restrict`].
 pub const RESTRICT: u32 = ioctl_number(DIRECTION_WRITE, RESTRICT_SEQUENCE, size_of::<Restrict>());
+/// `RING_SETUP`: gives the file its one ring, to be mapped at offset 0; the kernel reads
+/// and writes a [`ProcessRing`].
+pub const RING_SETUP: u32 = ioctl_number(
+    DIRECTION_READ | DIRECTION_WRITE,
+    RING_SETUP_SEQUENCE,
+    size_of::<ProcessRing>(),
+);
+/// `RING_KICK`: rings the host's doorbell for the file's ring; no structure.
+pub const RING_KICK: u32 = ioctl_number(DIRECTION_NONE, RING_KICK_SEQUENCE, 0);
+/// `RING_WAIT`: sleeps until the host has completed more than the process has seen; the
+/// kernel reads a [`RingWait`].
+pub const RING_WAIT: u32 = ioctl_number(DIRECTION_WRITE, RING_WAIT_SEQUENCE, size_of::<RingWait>());
 
+const DIRECTION_NONE: u32 = 0;
 const DIRECTION_WRITE: u32 = 1;
 const DIRECTION_READ: u32 = 2;
 
@@ -108,6 +127,41 @@ pub const BUFFER_IN: u32 = 1 << 0;
 pub const BUFFER_OUT: u32 = 1 << 1;
 /// The longest buffer of a `CALL_BUFFER` in bytes: one page.
 pub const BUFFER_MAX: u32 = 4096;
+
+/// A ring for an open file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ProcessRing {
+    /// In: calls that the ring can hold, a power of two, at most [`Info::ring_entries`].
+    pub entries: u32,
+    /// In: zero.
+    pub flags: u32,
+    /// Out: what the host answered; there is a ring if it is not negative.
+    pub result: i64,
+    /// Out: length in bytes of the mapping to be made, at offset 0 of the file.
+    pub bytes: u64,
+    /// Out: [`RING_INTERRUPT`]; other bits zero.
+    pub features: u32,
+    /// In and out: zero.
+    pub reserved: u32,
+}
+
+/// [`ProcessRing::features`]: the host's interrupt ends a [`RING_WAIT`]. Without it the
+/// kernel looks at the ring from time to time.
+pub const RING_INTERRUPT: u32 = 1 << 0;
+
+/// How long to sleep for completions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct RingWait {
+    /// In: the host's completion index as the process has seen it; the request returns
+    /// as soon as it is another one.
+    pub seen: u32,
+    /// In: zero.
+    pub flags: u32,
+    /// In: nanoseconds after which the request fails with ETIMEDOUT.
+    pub timeout: u64,
+}
 
 /// What the module found at load time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -212,6 +266,19 @@ const _: () = {
     assert!(offset_of!(CallBuffer, length) == 56);
     assert!(offset_of!(CallBuffer, gpa_index) == 60);
 
+    assert!(size_of::<ProcessRing>() == 32);
+    assert!(offset_of!(ProcessRing, entries) == 0);
+    assert!(offset_of!(ProcessRing, flags) == 4);
+    assert!(offset_of!(ProcessRing, result) == 8);
+    assert!(offset_of!(ProcessRing, bytes) == 16);
+    assert!(offset_of!(ProcessRing, features) == 24);
+    assert!(offset_of!(ProcessRing, reserved) == 28);
+
+    assert!(size_of::<RingWait>() == 16);
+    assert!(offset_of!(RingWait, seen) == 0);
+    assert!(offset_of!(RingWait, flags) == 4);
+    assert!(offset_of!(RingWait, timeout) == 8);
+
     assert!(size_of::<Info>() == 64);
     assert!(offset_of!(Info, abi_version) == 0);
     assert!(offset_of!(Info, transport) == 4);
@@ -244,4 +311,7 @@ const _: () = {
     assert!(CALL_BUFFER == 0xc040_4802);
     assert!(BATCH == 0xc018_4803);
     assert!(RESTRICT == 0x4088_4804);
+    assert!(RING_SETUP == 0xc020_4805);
+    assert!(RING_KICK == 0x4806);
+    assert!(RING_WAIT == 0x4010_4807);
 };

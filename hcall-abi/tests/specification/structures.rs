@@ -2,7 +2,9 @@
 //! The crate's structures: sizes, offsets, and bytes for given fields.
 
 use hcall_abi::batch::BatchEntry;
-use hcall_abi::ioctl::{Batch, Call, CallBuffer, Info, NumberRange, Restrict};
+use hcall_abi::ioctl::{
+    Batch, Call, CallBuffer, Info, NumberRange, ProcessRing, Restrict, RingWait,
+};
 use hcall_abi::layout::{GuestInfo, Stats, TimeValue};
 use hcall_abi::ring::{RingCompletion, RingEntry, RingSetup};
 use std::collections::BTreeMap;
@@ -56,7 +58,7 @@ macro_rules! structure {
 }
 
 /// All structures of the ABI.
-pub(crate) fn structures() -> [Structure; 13] {
+pub(crate) fn structures() -> [Structure; 15] {
     [
         structure!(TimeValue { seconds, nanoseconds, reserved } to_bytes),
         structure!(GuestInfo {
@@ -104,6 +106,19 @@ pub(crate) fn structures() -> [Structure; 13] {
             count,
             reserved,
             ranges
+        }),
+        structure!(ProcessRing {
+            entries,
+            flags,
+            result,
+            bytes,
+            features,
+            reserved
+        }),
+        structure!(RingWait {
+            seen,
+            flags,
+            timeout
         }),
         structure!(RingSetup {
             gpa, bytes, entries, flags, range_count, interrupt, ranges, doorbell_kind,

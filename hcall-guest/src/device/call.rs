@@ -70,8 +70,22 @@ impl Device {
         }
     }
 
+    /// The open file.
     pub(super) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Wakes the host for the device's ring: for a thread that does not have the
+    /// [`Ring`](super::Ring) itself.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Request`] with ENXIO if the device has no ring.
+    pub fn kick_ring(&self) -> Result<(), DeviceError> {
+        request::ring_kick(&self.file).map_err(|errno| DeviceError::Request {
+            request: "RING_KICK",
+            errno,
+        })
     }
 
     /// What the module found when it was loaded.

@@ -4,6 +4,7 @@
 use hcall_abi::allow_list::RangeError;
 use hcall_abi::convention::ARGUMENT_COUNT;
 use hcall_abi::ioctl::{BATCH_MAX, BUFFER_MAX};
+use hcall_abi::ring::RingStatus;
 use hcall_abi::{CallError, Errno, HypercallNumber};
 use std::path::PathBuf;
 
@@ -70,6 +71,20 @@ pub enum DeviceError {
         /// Why it failed.
         errno: Errno,
     },
+    /// No ring of this host can have so many entries.
+    #[error("a ring of {entries} entries: give it a power of two, at most {limit}{}", no_rings(*limit))]
+    RingEntries {
+        /// The entries wanted.
+        entries: u32,
+        /// The most that the host allows.
+        limit: u32,
+    },
+    /// No answer can come through the ring: every call submitted has been answered.
+    #[error("no call is outstanding in the ring; submit one before waiting for its answer")]
+    NothingOutstanding,
+    /// The host serves the ring no more; what was outstanding is not answered.
+    #[error("the host serves the ring no more: {0:?}")]
+    RingEnded(RingStatus),
     /// The call was made, and the host's answer is no success.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -103,6 +118,13 @@ fn open_hint(errno: Errno) -> &'static str {
     }
 }
 
+fn no_rings(limit: u32) -> &'static str {
+    match limit {
+        0 => " (this host offers no rings)",
+        _ => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +142,20 @@ mod tests {
         assert!(open(Errno::EACCES)
             .to_string()
             .ends_with("(only root may open it)"));
+    }
+
+    #[test]
+    fn ring_errors_say_what_is_possible() {
+        let entries = |entries, limit| DeviceError::RingEntries { entries, limit }.to_string();
+        assert_eq!(
+            entries(48, 1024),
+            "a ring of 48 entries: give it a power of two, at most 1024"
+        );
+        assert!(entries(64, 0).ends_with("(this host offers no rings)"));
+        assert_eq!(
+            DeviceError::RingEnded(RingStatus::Broken(1)).to_string(),
+            "the host serves the ring no more: Broken(1)"
+        );
     }
 
     #[test]

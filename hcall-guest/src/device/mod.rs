@@ -5,6 +5,9 @@
 //! functions [`hcall0`] … [`hcall4`] take the same arguments as those of the crate root and
 //! use one device per process, opened at the first call.
 //!
+//! [`Ring`] makes many calls through memory shared with the host, in the steady state without
+//! any system call.
+//!
 //! The module's policy applies: numbers that can never reach a VMM are refused, and core
 //! calls that pass guest memory are made with [`Device::call_buffer`] or the typed methods,
 //! which hand the host a page of the kernel's own and never memory of the process.
@@ -34,12 +37,16 @@ mod call;
 mod core_calls;
 mod error;
 mod inherit;
+mod mapping;
 mod process;
 mod request;
 mod restrict;
+mod ring;
 
+pub use crate::ring::{Answer, Notify, RingFull, RingStatus};
 pub use buffer::Buffer;
 pub use call::Device;
 pub use error::DeviceError;
 pub use inherit::INHERITED_VARIABLE;
 pub use process::{hcall0, hcall1, hcall2, hcall3, hcall4};
+pub use ring::{Requests, Ring};

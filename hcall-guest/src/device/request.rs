@@ -4,10 +4,11 @@
 use super::DeviceError;
 use crate::batch::OnError;
 use hcall_abi::batch::BatchEntry;
-use hcall_abi::ioctl::{self, Batch, Call, CallBuffer, Info, Restrict};
+use hcall_abi::ioctl::{self, Batch, Call, CallBuffer, Info, ProcessRing, Restrict, RingWait};
 use hcall_abi::{Errno, HypercallNumber};
-use rustix::ioctl::{Opcode, Setter, Updater};
+use rustix::ioctl::{NoArg, Opcode, Setter, Updater};
 use std::fs::File;
+use std::time::Duration;
 
 /// `INFO`.
 pub(super) fn info(file: &File) -> Result<Info, Errno> {
@@ -42,6 +43,40 @@ pub(super) unsafe fn call_buffer(file: &File, mut call: CallBuffer) -> Result<i6
     // the buffer, for which the caller vouches.
     unsafe { rustix::ioctl::ioctl(file, request) }.map_err(errno)?;
     Ok(call.result)
+}
+
+/// `RING_SETUP`; what the kernel wrote.
+pub(super) fn ring_setup(file: &File, entries: u32) -> Result<ProcessRing, Errno> {
+    let mut setup = ProcessRing {
+        entries,
+        ..ProcessRing::default()
+    };
+    // SAFETY: the number encodes the size of `ProcessRing`, which is what the kernel accesses.
+    let request = unsafe { Updater::<{ ioctl::RING_SETUP as Opcode }, _>::new(&mut setup) };
+    // SAFETY: an hcall device writes `setup` and nothing else of the process.
+    unsafe { rustix::ioctl::ioctl(file, request) }.map_err(errno)?;
+    Ok(setup)
+}
+
+/// `RING_KICK`.
+pub(super) fn ring_kick(file: &File) -> Result<(), Errno> {
+    // SAFETY: the request has no structure.
+    let request = unsafe { NoArg::<{ ioctl::RING_KICK as Opcode }>::new() };
+    // SAFETY: as above.
+    unsafe { rustix::ioctl::ioctl(file, request) }.map_err(errno)
+}
+
+/// `RING_WAIT`.
+pub(super) fn ring_wait(file: &File, seen: u32, timeout: Duration) -> Result<(), Errno> {
+    let wait = RingWait {
+        seen,
+        flags: 0,
+        timeout: u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX),
+    };
+    // SAFETY: the number encodes the size of `RingWait`, which is what the kernel reads.
+    let request = unsafe { Setter::<{ ioctl::RING_WAIT as Opcode }, _>::new(wait) };
+    // SAFETY: an hcall device reads the structure, and sleeps.
+    unsafe { rustix::ioctl::ioctl(file, request) }.map_err(errno)
 }
 
 /// `BATCH` of all `entries`; returns the undecoded answer.
@@ -143,6 +178,10 @@ mod tests {
         let null = File::open("/dev/null").unwrap();
         assert_eq!(info(&null), Err(Errno::ENOTTY));
         assert_eq!(call(&null, Call::default()), Err(Errno::ENOTTY));
+        assert_eq!(ring_setup(&null, 64), Err(Errno::ENOTTY));
+        assert_eq!(ring_kick(&null), Err(Errno::ENOTTY));
+        let wait = ring_wait(&null, 0, Duration::ZERO);
+        assert_eq!(wait, Err(Errno::ENOTTY));
         let mut entries = [BatchEntry::default(); 1];
         assert_eq!(
             batch(&null, &mut entries, OnError::Continue),

@@ -87,10 +87,17 @@ impl<D: Doorbell> Ring<D> {
     /// returns what the doorbell returned where it was rung.
     #[inline]
     pub fn flush(&mut self) -> Option<D::Rung> {
-        match self.half.publish() {
+        match self.publish() {
             Notify::Peer => Some(self.doorbell.ring()),
             Notify::Nobody => None,
         }
+    }
+
+    /// As [`flush`](Self::flush), where somebody else rings the doorbell; says whether that
+    /// must be done.
+    #[inline]
+    pub fn publish(&mut self) -> Notify {
+        self.half.publish()
     }
 
     /// Takes the next answer, if there is one. They come in the order of submission.
@@ -117,6 +124,12 @@ impl<D: Doorbell> Ring<D> {
     /// no longer running.
     pub fn status(&self) -> RingStatus {
         self.half.status()
+    }
+
+    /// The memory.
+    #[cfg(feature = "device")]
+    pub(crate) fn memory(&self) -> &RingRegion {
+        self.half.memory()
     }
 
     /// The doorbell.

@@ -44,6 +44,12 @@ pub const LEVEL: HypercallNumber = HypercallNumber::user(0x114);
 /// As [`LEVEL`], callable from every CPL.
 pub const OPEN_LEVEL: HypercallNumber = HypercallNumber::user(0x115);
 
+/// `MIXED(arity)` → how many calls of `MIX[arity]` the host's handler has seen.
+pub const MIXED: HypercallNumber = HypercallNumber::user(0x116);
+
+/// `SLOW(milliseconds)` → 0 after as long.
+pub const SLOW: HypercallNumber = HypercallNumber::user(0x117);
+
 /// Never registered.
 pub const UNREGISTERED: HypercallNumber = HypercallNumber::user(0x1ff);
 

@@ -20,6 +20,7 @@
 //! | `wiring` | doorbells and interrupts |
 
 mod config;
+mod interrupts;
 mod policy;
 mod region;
 mod registry;

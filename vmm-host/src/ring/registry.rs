@@ -2,6 +2,7 @@
 //! The rings of a VM: set up, torn down, all closed at the end.
 
 use super::config::RingConfig;
+use super::interrupts::Interrupts;
 use super::region;
 use super::request::Request;
 use super::service::{Bell, Service};
@@ -17,7 +18,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use vm_memory::GuestMemory;
-use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
+use vmm_sys_util::eventfd::EventFd;
 
 /// The core calls of rings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,7 @@ pub(crate) enum RingRequest {
 pub(crate) struct Rings {
     config: RingConfig,
     wiring: Box<dyn RingWiring>,
+    interrupts: Interrupts,
     memory: Box<dyn SpawnService>,
     slots: Mutex<Vec<Slot>>,
 }
@@ -38,9 +40,7 @@ pub(crate) struct Rings {
 enum Slot {
     Free,
     /// A ring is being set up or torn down here; outside the lock, as both take time.
-    Busy {
-        interrupt: Option<u32>,
-    },
+    Busy,
     Running(Running),
 }
 
@@ -48,23 +48,8 @@ enum Slot {
 struct Running {
     id: RingId,
     bell: Arc<Bell>,
-    interrupt: Option<Interrupt>,
+    interrupt: Option<u32>,
     thread: JoinHandle<()>,
-}
-
-struct Interrupt {
-    gsi: u32,
-    event: Arc<EventFd>,
-}
-
-impl Slot {
-    fn gsi(&self) -> Option<u32> {
-        match self {
-            Self::Free => None,
-            Self::Busy { interrupt } => *interrupt,
-            Self::Running(running) => running.interrupt.as_ref().map(|interrupt| interrupt.gsi),
-        }
-    }
 }
 
 /// Guest memory that rings can stand in.
@@ -118,6 +103,7 @@ impl Rings {
             slots: Mutex::new((0..config.rings).map(|_| Slot::Free).collect()),
             config,
             wiring: Box::new(wiring),
+            interrupts: Interrupts::default(),
             memory: Box::new(memory),
         }
     }
@@ -151,7 +137,7 @@ impl Rings {
         let request = Request::read(memory, Gpa::new(descriptor), length, &self.config)?;
         self.memory.check(request.gpa, request.layout)?;
         let (cpl, mode) = (Some(caller.privilege_level()?), Some(caller.mode()?));
-        let id = self.reserve(request.interrupt)?;
+        let id = self.reserve()?;
         let service = |bell, interrupt| Service {
             id,
             dispatcher: dispatcher.without_rings(),
@@ -181,16 +167,13 @@ impl Rings {
     }
 
     /// Takes a place for a ring.
-    fn reserve(&self, interrupt: Option<u32>) -> Result<RingId, Errno> {
+    fn reserve(&self) -> Result<RingId, Errno> {
         let mut slots = self.slots();
-        if interrupt.is_some() && slots.iter().any(|slot| slot.gsi() == interrupt) {
-            return Err(Errno::EBUSY);
-        }
         let free = (0..)
             .zip(slots.iter_mut())
             .find(|(_, slot)| matches!(slot, Slot::Free));
         let (id, slot) = free.ok_or(Errno::ENOSPC)?;
-        *slot = Slot::Busy { interrupt };
+        *slot = Slot::Busy;
         Ok(RingId(id))
     }
 
@@ -202,25 +185,18 @@ impl Rings {
         service: impl FnOnce(Arc<Bell>, Option<Arc<EventFd>>) -> Service,
     ) -> Result<(Running, Doorbell), Errno> {
         let bell = Arc::new(Bell::new().map_err(|_| Errno::ENOMEM)?);
-        let interrupt = match request.interrupt {
-            Some(gsi) => Some(self.connect_interrupt(gsi)?),
+        let interrupt = request.interrupt;
+        let event = match interrupt {
+            Some(gsi) => Some(self.interrupts.connect(&*self.wiring, gsi)?),
             None => None,
-        };
-        let disconnect_interrupt = |interrupt: &Option<Interrupt>| {
-            if let Some(Interrupt { gsi, event }) = interrupt {
-                self.wiring.disconnect_interrupt(*gsi, event);
-            }
         };
         let doorbell = match self.wiring.connect_doorbell(id.get(), &bell.event) {
             Ok(doorbell) => doorbell,
             Err(error) => {
-                disconnect_interrupt(&interrupt);
+                self.disconnect_interrupt(interrupt);
                 return Err(error.into());
             }
         };
-        let event = interrupt
-            .as_ref()
-            .map(|interrupt| Arc::clone(&interrupt.event));
         let service = service(Arc::clone(&bell), event);
         match self.memory.spawn(request.gpa, request.layout, service) {
             Ok(thread) => {
@@ -235,19 +211,16 @@ impl Rings {
             Err(error) => {
                 tracing::error!(%error, "cannot start the thread of a ring");
                 self.wiring.disconnect_doorbell(id.get(), &bell.event);
-                disconnect_interrupt(&interrupt);
+                self.disconnect_interrupt(interrupt);
                 Err(Errno::ENOMEM)
             }
         }
     }
 
-    fn connect_interrupt(&self, gsi: u32) -> Result<Interrupt, Errno> {
-        let event = EventFd::new(EFD_NONBLOCK).map_err(|_| Errno::ENOMEM)?;
-        self.wiring.connect_interrupt(gsi, &event)?;
-        Ok(Interrupt {
-            gsi,
-            event: Arc::new(event),
-        })
+    fn disconnect_interrupt(&self, gsi: Option<u32>) {
+        if let Some(gsi) = gsi {
+            self.interrupts.disconnect(&*self.wiring, gsi);
+        }
     }
 
     fn tear_down(&self, id: u64) -> HypercallResult {
@@ -267,10 +240,7 @@ impl Rings {
         if running.thread.join().is_err() {
             tracing::error!(ring = %running.id, "the thread of a ring panicked");
         }
-        if let Some(interrupt) = &running.interrupt {
-            self.wiring
-                .disconnect_interrupt(interrupt.gsi, &interrupt.event);
-        }
+        self.disconnect_interrupt(running.interrupt);
         self.wiring
             .disconnect_doorbell(running.id.get(), &running.bell.event);
         self.put(running.id, Slot::Free);
@@ -302,12 +272,9 @@ fn take_running(slot: &mut Slot) -> Option<Running> {
     if !matches!(slot, Slot::Running(_)) {
         return None;
     }
-    let busy = Slot::Busy {
-        interrupt: slot.gsi(),
-    };
-    match std::mem::replace(slot, busy) {
+    match std::mem::replace(slot, Slot::Busy) {
         Slot::Running(running) => Some(running),
-        Slot::Free | Slot::Busy { .. } => None,
+        Slot::Free | Slot::Busy => None,
     }
 }
 

@@ -76,7 +76,8 @@ pub trait RingWiring: Send + Sync {
     /// Undoes [`connect_doorbell`](Self::connect_doorbell).
     fn disconnect_doorbell(&self, ring: u32, event: &EventFd);
 
-    /// Has `event` raise the global system interrupt `gsi`. No two rings have the same.
+    /// Has `event` raise the global system interrupt `gsi`. Asked
+    /// once for each interrupt, however many rings share it.
     ///
     /// # Errors
     ///

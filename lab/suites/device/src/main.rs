@@ -10,6 +10,7 @@
 //! ```
 
 mod cases;
+mod children;
 mod compat;
 mod confined;
 mod context;
@@ -19,6 +20,7 @@ mod kernel_log;
 mod memory;
 mod module;
 mod raw;
+mod raw_ring;
 
 use clap::{Parser, ValueEnum};
 use context::Context;
@@ -42,6 +44,14 @@ struct CommandLine {
     #[arg(long, value_name = "PATH")]
     clients: Option<PathBuf>,
 
+    /// How many calls are made through a ring where it is about many
+    #[arg(long, value_name = "NUMBER", default_value_t = 100_000)]
+    ring_calls: u64,
+
+    /// How many processors the host has: with two, a ring must be much faster than calls
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    host_processors: usize,
+
     /// The module must refuse to load, for this reason
     #[arg(long, value_name = "REASON", conflicts_with = "transport", value_enum)]
     expect_enodev: Option<Refusal>,
@@ -64,6 +74,15 @@ enum Refusal {
     RefusedTrap,
 }
 
+/// What is known of the machine, and asked of rings.
+#[derive(Clone, Copy, Debug)]
+struct Rings {
+    /// Calls where it is about many.
+    calls: u64,
+    /// Processors of the host.
+    host_processors: usize,
+}
+
 fn transport(name: &str) -> Result<Transport, String> {
     Transport::ALL
         .into_iter()
@@ -72,6 +91,9 @@ fn transport(name: &str) -> Result<Transport, String> {
 }
 
 fn main() -> ExitCode {
+    if let Some(status) = children::play() {
+        return status;
+    }
     if std::env::args()
         .nth(1)
         .is_some_and(|role| role == confined::ROLE)
@@ -89,10 +111,14 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let rings = Rings {
+        calls: line.ring_calls,
+        host_processors: line.host_processors,
+    };
     match (line.transport, line.processors, line.expect_enodev) {
         (Some(transport), Some(count), _) => cases::several(&context, transport, count).run(),
         (Some(transport), None, _) => {
-            cases::with_host(&context, transport, line.clients.as_deref()).run()
+            cases::with_host(&context, transport, line.clients.as_deref(), rings).run()
         }
         (None, _, Some(refusal)) => cases::refused(&context, refusal).run(),
         (None, _, None) => unreachable!("the command line needs one of the two"),

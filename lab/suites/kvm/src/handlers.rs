@@ -3,8 +3,8 @@
 
 use hcall_abi::{Errno, Gpa, Transport};
 use hcall_lab_contract::{
-    level_mix, mix, mix_32, ArgumentSequence, COUNT, FAIL, FILL, LEVEL, MIX, MIX_32, OPEN_LEVEL,
-    PRINT, SUM,
+    level_mix, mix, mix_32, ArgumentSequence, COUNT, FAIL, FILL, LEVEL, MIX, MIXED, MIX_32,
+    OPEN_LEVEL, PRINT, SLOW, SUM,
 };
 use hcall_vmm::hypercall::HypercallResult;
 use hcall_vmm::stats::Counters;
@@ -12,9 +12,13 @@ use hcall_vmm::{Callers, Hypercall, HypercallTable, Mode, TableError};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Longest buffer that `FILL` and `SUM` take, in bytes.
 const BUFFER_LIMIT: u64 = 1 << 16;
+
+/// Longest call of `SLOW`, in milliseconds.
+const SLOW_LIMIT: u64 = 1000;
 
 /// What arrived.
 #[derive(Debug, Default)]
@@ -25,6 +29,8 @@ pub(crate) struct Record {
     pub(crate) mixed_32: [AtomicU64; MIX_32.len()],
     /// Of `MIX`, over which transport.
     pub(crate) mixed_over: [AtomicU64; Transport::ALL.len()],
+    /// And of these, how many through rings.
+    pub(crate) mixed_through_rings: AtomicU64,
     /// Of all of them, by which vCPU.
     mixed_by: Mutex<BTreeMap<u32, u64>>,
     /// The first call whose arguments were not the expected ones.
@@ -73,9 +79,11 @@ pub(crate) fn register(
         let sequence = Mutex::new(ArgumentSequence::new(arity as u64));
         table.register(number, move |call| {
             let round = record.mixed[arity].fetch_add(1, Ordering::Relaxed);
-            if let Some(transport) = call.transport() {
-                record.mixed_over[transport.raw() as usize].fetch_add(1, Ordering::Relaxed);
-            }
+            let origin = match call.transport() {
+                Some(over) => &record.mixed_over[over.raw() as usize],
+                None => &record.mixed_through_rings,
+            };
+            origin.fetch_add(1, Ordering::Relaxed);
             if let Some(vcpu) = call.vcpu_id() {
                 *lock(&record.mixed_by).entry(vcpu).or_default() += 1;
             }
@@ -142,6 +150,20 @@ fn register_simple(
         let mut bytes = vec![0; checked_length(length)?];
         call.memory().read(Gpa::new(gpa), &mut bytes)?;
         Ok(bytes.into_iter().map(u64::from).sum())
+    })?;
+    let counted = Arc::clone(record);
+    table.register(MIXED, move |call| {
+        let arity = usize::try_from(call.arg::<0>()).map_err(|_| Errno::EINVAL)?;
+        let count = counted.mixed.get(arity).ok_or(Errno::EINVAL)?;
+        Ok(count.load(Ordering::Relaxed))
+    })?;
+    table.register(SLOW, |call| {
+        let milliseconds = call.arg::<0>();
+        if milliseconds > SLOW_LIMIT {
+            return Err(Errno::EINVAL);
+        }
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        Ok(0)
     })?;
     table.register(LEVEL, answer_level)?;
     table.register_for(Callers::AnyPrivilegeLevel, OPEN_LEVEL, answer_level)?;

@@ -10,8 +10,10 @@ use hcall_abi::Transport;
 use hcall_ktap::{Report, Suite};
 use hcall_lab_contract::MIX;
 use hcall_vmm::vmm::{End, MemorySize, TransportChoice, VmConfig};
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 /// What a boot and the whole device suite may take, nested and on busy cores.
@@ -37,13 +39,16 @@ const BOOTS: [(Transport, &str, &str); 4] = [
 /// What device-suite calls for each `MIX`, and what is left for the example's `PRINT`.
 const MIXED_PER_ARITY: u64 = 1000;
 
-pub(crate) fn add_cases<'a>(mut suite: Suite<'a>, directory: &Path) -> Suite<'a> {
+/// Calls of a process through a ring, at most.
+const RING_CALLS: u64 = 100_000;
+
+pub(crate) fn add_cases<'a>(mut suite: Suite<'a>, directory: &Path, ring_calls: u64) -> Suite<'a> {
     for (transport, name, image) in BOOTS {
         let kernel = directory.join(image);
         let initrd = directory.join("initrd");
         suite = suite.case_with_subtests(
             format!("{transport}: a process in stock Linux ({name})"),
-            move || boot(transport, &kernel, &initrd),
+            move || boot(transport, &kernel, &initrd, ring_calls.min(RING_CALLS)),
         );
     }
     let kernel = directory.join("vmlinux");
@@ -99,8 +104,17 @@ fn boot_with_other_vendor(kernel: &Path, initrd: &Path) -> Result<Report, String
     Ok(report)
 }
 
-fn boot(transport: Transport, kernel: &Path, initrd: &Path) -> Result<Report, String> {
-    let suite = format!("--transport,{transport},--clients,/clients");
+fn boot(
+    transport: Transport,
+    kernel: &Path,
+    initrd: &Path,
+    ring_calls: u64,
+) -> Result<Report, String> {
+    let processors = available_parallelism().map_or(1, NonZero::get);
+    let suite = format!(
+        "--transport,{transport},--clients,/clients,\
+         --host-processors,{processors},--ring-calls,{ring_calls}"
+    );
     let config = config(transport, kernel, initrd, COMMAND_LINE, &suite)?;
     let (run, report) = run_to(&End::Reset, config)?;
     let mixed: u64 = run
@@ -109,11 +123,14 @@ fn boot(transport: Transport, kernel: &Path, initrd: &Path) -> Result<Report, St
         .iter()
         .map(|count| count.load(Ordering::Relaxed))
         .sum();
+    let through_rings = run.record.mixed_through_rings.load(Ordering::Relaxed);
     let over = run.record.mixed_over[transport.raw() as usize].load(Ordering::Relaxed);
-    if over != mixed || run.stats.calls != calls_over(transport, &run.stats) {
+    let calls = run.ring_calls + calls_over(transport, &run.stats);
+    if over + through_rings != mixed || run.stats.calls != calls {
         return Err(format!(
-            "{mixed} MIX calls, {over} of them over {transport}; {:?}",
-            run.stats
+            "{mixed} MIX calls, {over} of them over {transport}, {through_rings} of {} through \
+             rings; {:?}",
+            run.ring_calls, run.stats
         ));
     }
     if mixed < MIXED_PER_ARITY * MIX.len() as u64 {

@@ -149,7 +149,7 @@ fn main() -> ExitCode {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);
     }
     if let Some(directory) = &arguments.linux {
-        suite = linux::add_cases(suite, directory);
+        suite = linux::add_cases(suite, directory, arguments.ring_calls);
         suite = linux_processors::add_cases(suite, directory);
     }
     suite.run()

@@ -19,6 +19,8 @@ pub(crate) struct Run {
     pub(crate) console: String,
     pub(crate) record: Arc<Record>,
     pub(crate) stats: Stats,
+    /// Of its calls, those through rings.
+    pub(crate) ring_calls: u64,
 }
 
 /// Builds and runs the VM, and stops it after `limit`.
@@ -57,6 +59,7 @@ pub(crate) fn run(
         console,
         record,
         stats: counters.read(),
+        ring_calls: counters.ring_calls(),
     })
 }
 

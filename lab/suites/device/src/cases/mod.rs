@@ -15,12 +15,16 @@ mod process;
 mod processors;
 mod refusals;
 mod restrictions;
+pub(crate) mod ring_children;
+mod ring_hostile;
+mod ring_refusals;
+mod rings;
 mod typed;
 mod unloading;
 
 use crate::context::Context;
 use crate::failure::passes;
-use crate::Refusal;
+use crate::{Refusal, Rings};
 use hcall_guest::abi::Transport;
 use hcall_ktap::Suite;
 use std::path::Path;
@@ -32,6 +36,7 @@ pub(crate) fn with_host<'a>(
     context: &'a Context,
     transport: Transport,
     clients: Option<&Path>,
+    rings: Rings,
 ) -> Suite<'a> {
     let suite = Suite::new("device");
     let suite = loading::add(suite, context, transport);
@@ -48,6 +53,9 @@ pub(crate) fn with_host<'a>(
     };
     let suite = privilege::add(suite);
     let suite = command::add(suite, transport);
+    let suite = ring_refusals::add(suite);
+    let suite = rings::add(suite, transport, rings);
+    let suite = ring_hostile::add(suite);
     let suite = unloading::add(suite, context);
     // Keeps a device open for the rest of the process, and with it the module loaded.
     let suite = process::add(suite, context);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Unloading, loading again, and the module's parameters.
 
+use super::rings::slow_calls;
 use crate::context::Context;
 use crate::failure::{equal, passes, Check, Failure};
 use crate::module::{ensure_absent, try_unload, unload};
@@ -30,6 +31,10 @@ pub(super) fn add<'a>(suite: Suite<'a>, context: &'a Context) -> Suite<'a> {
         .case("allow_raw_gpa lets a GPA through", || {
             passes(raw_gpa_allowed(context))
         })
+        .case(
+            "ring_irq=0: waits for a ring end without an interrupt",
+            || passes(without_interrupt(context)),
+        )
         .case("ten times loaded and unloaded", || passes(many(context)))
 }
 
@@ -84,6 +89,15 @@ fn raw_gpa_allowed(context: &Context) -> Check {
         written,
         Ok::<u64, DeviceError>(0),
     )
+}
+
+fn without_interrupt(context: &Context) -> Check {
+    context.module.load("ring_irq=0")?;
+    let listed = std::fs::read_to_string("/proc/interrupts")?.contains("hcall");
+    let waited = slow_calls();
+    unload()?;
+    equal("/proc/interrupts lists hcall", listed, false)?;
+    equal("the kernel was asked to wait", waited? > 0, true)
 }
 
 fn many(context: &Context) -> Check {

@@ -10,7 +10,7 @@ mod present;
 
 pub(crate) use calling::call_on;
 
-use super::{kernel, loading};
+use super::{kernel, loading, rings};
 use crate::context::Context;
 use crate::failure::{equal, passes, Check, Failure};
 use hcall_guest::abi::Transport;
@@ -47,6 +47,9 @@ pub(crate) fn several(context: &Context, transport: Transport, count: usize) -> 
         .case("the module loads", || passes(loading::loads(context)))
         .case("processes on all of them call at once", move || {
             passes(calling::all_call(transport, count))
+        })
+        .case("an interrupt ends a wait for a ring", || {
+            passes(rings::interrupted())
         });
     kernel::add(suite, context)
 }
