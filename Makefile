@@ -21,7 +21,7 @@ LAB := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release/hcall-lab
 # V=1 shows the whole output of everything that is run.
 LAB_FLAGS := $(if $(filter 1,$(V)),--verbose)
 
-.PHONY: help run test suite module fmt clean lab host-packages
+.PHONY: help run test bench suite module fmt clean lab host-packages
 
 ## help: this list
 help:
@@ -34,6 +34,10 @@ run: lab
 ## test: every test of the project; STAGE=… only the stages with this in their name
 test: lab
 	@$(LAB) $(LAB_FLAGS) test $(if $(STAGE),'$(STAGE)')
+
+## bench: what hypercalls cost; BASELINE=results.json compares, CHECK=1 fails if worse
+bench: lab
+	@$(LAB) $(LAB_FLAGS) bench $(if $(BASELINE),--baseline '$(BASELINE)') $(if $(filter 1,$(CHECK)),--check)
 
 ## suite NAME=…: one suite of lab/suites.toml
 suite: lab

@@ -172,7 +172,7 @@ impl HypercallHost {
         let Some(call) = decode::decode(vcpu.kvm_run(), transport) else {
             return Disposition::Resume;
         };
-        self.counters.count_call(transport);
+        self.counters.count_call(vcpu_id, transport);
         let mut stop = None;
         let answer = match u32::try_from(call.number) {
             Err(_) => -i64::from(Errno::EINVAL.get()),
@@ -180,7 +180,7 @@ impl HypercallHost {
             Ok(number) => {
                 let result = match HypercallNumber::new(number) {
                     Ok(number) => self.call(number, call, vcpu, vcpu_id, transport, &mut stop),
-                    Err(_) => self.fail(Outcome::Unknown, Errno::ENOSYS),
+                    Err(_) => self.fail(vcpu_id, Outcome::Unknown, Errno::ENOSYS),
                 };
                 encode_result(result)
             }
@@ -208,10 +208,10 @@ impl HypercallHost {
             .and_then(|entry| entry.callers)
             .unwrap_or(self.callers);
         if callers == Callers::KernelOnly && decoded.cpl.is_some_and(|cpl| cpl > Cpl::KERNEL) {
-            return self.fail(Outcome::Refused, Errno::EPERM);
+            return self.fail(vcpu_id, Outcome::Refused, Errno::EPERM);
         }
         let Some(entry) = entry else {
-            return self.fail(Outcome::Unknown, Errno::ENOSYS);
+            return self.fail(vcpu_id, Outcome::Unknown, Errno::ENOSYS);
         };
         let memory = self.memory.as_ref();
         let mut call = Hypercall::new(number, decoded, transport, vcpu_id, vcpu, memory);
@@ -224,17 +224,17 @@ impl HypercallHost {
         // A handler's own state after its panic is the handler's affair (a poisoned lock
         // fails its next call); the call's state is discarded or holds plain values.
         match catch_unwind(AssertUnwindSafe(|| (entry.handler)(call))) {
-            Ok(Err(errno)) => self.fail(Outcome::Failed, errno),
+            Ok(Err(errno)) => self.fail(call.vcpu_id(), Outcome::Failed, errno),
             Ok(answer) => answer,
             Err(_) => {
                 tracing::error!(number = %call.number(), "the handler of a hypercall panicked");
-                self.fail(Outcome::Panicked, Errno::EIO)
+                self.fail(call.vcpu_id(), Outcome::Panicked, Errno::EIO)
             }
         }
     }
 
-    fn fail(&self, outcome: Outcome, errno: Errno) -> HypercallResult {
-        self.counters.count_outcome(outcome);
+    fn fail(&self, vcpu_id: u32, outcome: Outcome, errno: Errno) -> HypercallResult {
+        self.counters.count_outcome(vcpu_id, outcome);
         Err(errno)
     }
 }

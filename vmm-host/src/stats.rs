@@ -3,17 +3,39 @@
 
 use hcall_abi::layout::Stats;
 use hcall_abi::Transport;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How many vCPUs count apart from each other; others share.
+const SHARDS: usize = 64;
 
 /// Counters since the VM started. Each is exact; together they are read one by one, so
 /// calls under way may be in one and not yet in another.
-#[derive(Debug, Default)]
+///
+/// Every vCPU has its own, on cache lines of their own: counting would otherwise be the
+/// one thing that calls of different vCPUs wait for each other for.
 pub struct Counters {
+    shards: Box<[Shard; SHARDS]>,
+}
+
+/// The counters of one vCPU. Aligned to two cache lines, which processors fetch together.
+#[repr(align(128))]
+struct Shard {
     by_transport: [AtomicU64; Transport::ALL.len()],
     unknown: AtomicU64,
     refused: AtomicU64,
     failed: AtomicU64,
     panicked: AtomicU64,
+}
+
+impl Shard {
+    const ZERO: Self = Self {
+        by_transport: [const { AtomicU64::new(0) }; Transport::ALL.len()],
+        unknown: AtomicU64::new(0),
+        refused: AtomicU64::new(0),
+        failed: AtomicU64::new(0),
+        panicked: AtomicU64::new(0),
+    };
 }
 
 /// What became of a call, where that is counted.
@@ -26,23 +48,25 @@ pub(crate) enum Outcome {
 }
 
 impl Counters {
-    pub(crate) fn count_call(&self, transport: Transport) {
-        self.transport(transport).fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count_call(&self, vcpu_id: u32, transport: Transport) {
+        let counter = &self.shard(vcpu_id).by_transport[transport.raw() as usize];
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn count_outcome(&self, outcome: Outcome) {
+    pub(crate) fn count_outcome(&self, vcpu_id: u32, outcome: Outcome) {
+        let shard = self.shard(vcpu_id);
         let counter = match outcome {
-            Outcome::Unknown => &self.unknown,
-            Outcome::Refused => &self.refused,
-            Outcome::Failed => &self.failed,
-            Outcome::Panicked => &self.panicked,
+            Outcome::Unknown => &shard.unknown,
+            Outcome::Refused => &shard.refused,
+            Outcome::Failed => &shard.failed,
+            Outcome::Panicked => &shard.panicked,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Calls that have arrived over `transport`.
     pub fn calls(&self, transport: Transport) -> u64 {
-        self.transport(transport).load(Ordering::Relaxed)
+        self.sum(|shard| &shard.by_transport[transport.raw() as usize])
     }
 
     /// All counters, as the guest gets them from `STATS`.
@@ -53,14 +77,33 @@ impl Counters {
             instruction,
             carrier,
             port,
-            unknown: self.unknown.load(Ordering::Relaxed),
-            refused: self.refused.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
-            panicked: self.panicked.load(Ordering::Relaxed),
+            unknown: self.sum(|shard| &shard.unknown),
+            refused: self.sum(|shard| &shard.refused),
+            failed: self.sum(|shard| &shard.failed),
+            panicked: self.sum(|shard| &shard.panicked),
         }
     }
 
-    fn transport(&self, transport: Transport) -> &AtomicU64 {
-        &self.by_transport[transport.raw() as usize]
+    fn shard(&self, vcpu_id: u32) -> &Shard {
+        &self.shards[vcpu_id as usize % SHARDS]
+    }
+
+    fn sum(&self, counter: impl Fn(&Shard) -> &AtomicU64) -> u64 {
+        let values = self.shards.iter().map(counter);
+        values.map(|value| value.load(Ordering::Relaxed)).sum()
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            shards: Box::new([const { Shard::ZERO }; SHARDS]),
+        }
+    }
+}
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.read().fmt(formatter)
     }
 }

@@ -35,6 +35,9 @@ pub const LEVEL: HypercallNumber = HypercallNumber::user(0x114);
 /// As [`LEVEL`], callable from every CPL.
 pub const OPEN_LEVEL: HypercallNumber = HypercallNumber::user(0x115);
 
+/// `ECHO(a)` → a, for benchmarks: the least that a handler can do. Callable from every CPL.
+pub const ECHO: HypercallNumber = HypercallNumber::user(0x130);
+
 /// Never registered.
 pub const UNREGISTERED: HypercallNumber = HypercallNumber::user(0x1ff);
 
@@ -74,7 +77,7 @@ pub fn concurrent_answer(which: u64, vcpu: u64, counter: u64) -> u64 {
     mix(4, [which, vcpu, counter, 0])
 }
 
-/// Exit status of the unikernel `concurrent` where the other CPUs do not start.
+/// Exit status of the unikernels `concurrent` and `bench` where the other CPUs do not start.
 pub const NO_OTHER_CPUS: u8 = 77;
 
 /// How many calls of each arity the unikernel `arity` makes.

@@ -267,8 +267,10 @@ fn run_under_deadline(mut guest: Guest, deadline: Duration) -> Result<Duration, 
         .spawn(run)
         .map_err(Failure::Thread)?;
     let result = outcome.recv_timeout(deadline);
-    stop.store(true, Ordering::Relaxed);
-    kick::until_finished(&thread);
+    if result.is_err() {
+        stop.store(true, Ordering::Relaxed);
+        kick::until_finished(&thread);
+    }
     thread.join().map_err(|_| Failure::ThreadPanicked)?;
     result.unwrap_or(Err(Failure::Deadline(deadline)))
 }
