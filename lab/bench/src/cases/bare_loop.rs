@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The loop of a VMM that answers hypercalls, against one that only re-enters: same KVM,
-//! same VM, same guest, by turns.
+//! The loop of a VMM that answers hypercalls, against one that only re-enters, and one that
+//! gives every call the same answer: same KVM, same VM, same guest, by turns.
 
 use super::{Outcome, Setting};
 use hcall_abi::convention::TrapInstruction;
@@ -9,7 +9,7 @@ use hcall_abi::{Transport, TransportSet};
 use hcall_lab_contract::ECHO;
 use hcall_measurement::{Measurement, Unit};
 use hcall_vmm::{Disposition, HypercallHost};
-use kvm_bindings::{kvm_regs, kvm_userspace_memory_region, KVMIO, KVM_SYNC_X86_REGS};
+use kvm_bindings::{kvm_regs, kvm_run, kvm_userspace_memory_region, KVMIO, KVM_SYNC_X86_REGS};
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,9 +24,9 @@ mod request {
     vmm_sys_util::ioctl_io_nr!(KVM_RUN, KVMIO, 0x80);
 }
 
-const PAIRS: usize = 301;
+const ROUNDS: usize = 1_501;
 /// A turn takes about this long; the machine is likely to do nothing else in between.
-const TURN_NANOSECONDS: u128 = 1_000_000;
+const TURN_NANOSECONDS: u128 = 200_000;
 
 /// What answering may add.
 const LIMIT: f64 = 1.03;
@@ -121,42 +121,40 @@ impl Loop {
 
     fn compare(mut self) -> Result<Vec<Measurement>, String> {
         let calls = self.calls_in_a_turn()?;
-        let (mut bare, mut ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        for pair in 0..PAIRS {
-            // Each goes first in half of the pairs.
-            let times = if pair % 2 == 0 {
-                let bare = self.bare(calls)?;
-                (bare, self.ours(calls)?)
-            } else {
-                let ours = self.ours(calls)?;
-                (self.bare(calls)?, ours)
-            };
-            bare.push(times.0);
-            ours.push(times.1);
-            ratios.push(times.1 / times.0);
+        // Microseconds of each kind of loop in each round; they take turns at being first.
+        let mut times = [const { Vec::new() }; Kind::ALL.len()];
+        for round in 0..ROUNDS {
+            for turn in 0..Kind::ALL.len() {
+                let index = (round + turn) % Kind::ALL.len();
+                times[index].push(self.run(Kind::ALL[index], calls)?);
+            }
         }
         let transport = self.transport;
+        let [bare, answering, ours] = &times;
+        let against = |others: &[f64]| -> Vec<f64> {
+            let pairs = ours.iter().zip(others);
+            pairs.map(|(ours, other)| ours / other).collect()
+        };
+        let named = |name: &str| format!("loop/{transport}, {name}");
+        let limited = |name: &str, others| {
+            let median = Measurement::median_of(named(name), against(others), Unit::Ratio);
+            median.map(|median| median.at_most(LIMIT))
+        };
         let measurements = [
-            (format!("loop/{transport}, bare"), bare, Unit::Microseconds),
-            (format!("loop/{transport}, ours"), ours, Unit::Microseconds),
-            (
-                format!("loop/{transport}, ours against bare"),
-                ratios,
-                Unit::Ratio,
-            ),
+            limited("ours against one that re-enters", bare),
+            limited("ours against one that answers the same", answering),
         ];
-        Ok(measurements
+        let medians = Kind::ALL
             .into_iter()
-            .filter_map(|(name, samples, unit)| Measurement::median_of(name, samples, unit))
-            .map(|measurement| match measurement.unit {
-                Unit::Ratio => measurement.at_most(LIMIT),
-                _ => measurement,
-            })
-            .collect())
+            .zip(times.clone())
+            .map(|(kind, times)| {
+                Measurement::median_of(named(kind.name()), times, Unit::Microseconds)
+            });
+        Ok(measurements.into_iter().chain(medians).flatten().collect())
     }
 
     fn calls_in_a_turn(&mut self) -> Result<u32, String> {
-        const SOME: u32 = 50;
+        const SOME: u32 = 20;
         self.ours(SOME)?;
         let microseconds = self.ours(SOME)?;
         let turn = TURN_NANOSECONDS as f64 / 1_000.0;
@@ -165,7 +163,6 @@ impl Loop {
 
     /// Microseconds a call, by what the library's documentation shows.
     fn ours(&mut self, calls: u32) -> Result<f64, String> {
-        self.vcpu.get_kvm_run().kvm_valid_regs = KVM_SYNC_X86_REGS.into();
         let before = self.host.counters().calls(self.transport);
         let start = Instant::now();
         for _ in 0..calls {
@@ -187,9 +184,8 @@ impl Loop {
         Ok(time.as_secs_f64() * 1e6 / f64::from(calls))
     }
 
-    /// Microseconds a re-entry, with nothing done in between.
-    fn bare(&mut self, calls: u32) -> Result<f64, String> {
-        self.vcpu.get_kvm_run().kvm_valid_regs = 0;
+    /// Microseconds a call, by KVM_RUN alone, with `between` two of them.
+    fn raw(&mut self, calls: u32, mut between: impl FnMut(&mut kvm_run)) -> Result<f64, String> {
         let reason = self.vcpu.get_kvm_run().exit_reason;
         let start = Instant::now();
         for _ in 0..calls {
@@ -197,12 +193,60 @@ impl Loop {
             if unsafe { ioctl(&self.vcpu, request::KVM_RUN()) } != 0 {
                 return Err(format!("KVM_RUN: {}", std::io::Error::last_os_error()));
             }
+            between(self.vcpu.get_kvm_run());
         }
         let time = start.elapsed();
         if self.vcpu.get_kvm_run().exit_reason != reason {
             return Err("an exit that was no call".into());
         }
         Ok(time.as_secs_f64() * 1e6 / f64::from(calls))
+    }
+
+    /// Microseconds a call, by a loop of this kind.
+    fn run(&mut self, kind: Kind, calls: u32) -> Result<f64, String> {
+        let shared = if kind == Kind::Bare {
+            0
+        } else {
+            KVM_SYNC_X86_REGS.into()
+        };
+        self.vcpu.get_kvm_run().kvm_valid_regs = shared;
+        match (kind, self.transport) {
+            (Kind::Ours, _) => self.ours(calls),
+            (Kind::Bare, _) => self.raw(calls, |_| {}),
+            (Kind::Answering, Transport::Port) => self.raw(calls, |run| {
+                run.s.regs.regs.rax = ANSWER;
+                run.kvm_dirty_regs = KVM_SYNC_X86_REGS.into();
+            }),
+            (Kind::Answering, _) => self.raw(calls, |run| {
+                run.__bindgen_anon_1.xen.u.hcall.result = ANSWER;
+            }),
+        }
+    }
+}
+
+/// What an answering loop says to whatever was asked.
+const ANSWER: u64 = 1;
+
+/// A loop of a VMM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Does nothing but KVM_RUN.
+    Bare,
+    /// Has KVM share registers, and puts a constant where the answer belongs.
+    Answering,
+    /// The library's.
+    Ours,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Bare, Self::Answering, Self::Ours];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "one that re-enters",
+            Self::Answering => "one that answers the same to everything",
+            Self::Ours => "ours",
+        }
     }
 }
 
