@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0
 //! The ABI: the source files of the crate `hcall-abi` themselves, not a copy.
 
+#[path = "../hcall-abi/src/allow_list.rs"]
+pub(crate) mod allow_list;
+#[path = "../hcall-abi/src/batch.rs"]
+pub(crate) mod batch;
 #[path = "../hcall-abi/src/carrier.rs"]
 pub(crate) mod carrier;
 #[path = "../hcall-abi/src/convention.rs"]

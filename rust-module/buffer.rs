@@ -36,9 +36,7 @@ impl LentBuffer {
 
     /// The guest-physical address for the host, which may write there during a call.
     pub(crate) fn gpa(&mut self) -> u64 {
-        // SAFETY: memory of `KBox` is kmalloc's, which stands in the direct map, where
-        // virtual and physical addresses are contiguous alike.
-        unsafe { hcall_virt_to_phys(self.page.as_mut_ptr().cast()) }
+        gpa_of(self.page.as_mut_ptr().cast())
     }
 
     /// Fills the buffer from the process.
@@ -55,4 +53,12 @@ impl LentBuffer {
             .writer()
             .write_slice(bytes)
     }
+}
+
+/// The guest-physical address of kmalloc's memory, which stands in the direct map, where
+/// virtual and physical addresses are contiguous alike. Of another address it makes a number
+/// without meaning.
+pub(crate) fn gpa_of(memory: *mut c_void) -> u64 {
+    // SAFETY: the function only calculates.
+    unsafe { hcall_virt_to_phys(memory) }
 }

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0
-//! What `INFO`, `CALL` and `CALL_BUFFER` do: copy in, check the copy, call, copy out.
+//! What `INFO`, `CALL`, `CALL_BUFFER` and `RESTRICT` do: copy in, check the copy, call, copy
+//! out. `BATCH` has a file of its own.
 
+use crate::abi::allow_list::AllowList;
 use crate::abi::convention::TrapInstruction;
-use crate::abi::ioctl::{self, Call, CallBuffer, Info, BUFFER_IN, BUFFER_OUT};
+use crate::abi::ioctl::{self, Call, CallBuffer, Info, NumberRange, Restrict};
+use crate::abi::ioctl::{BUFFER_IN, BUFFER_OUT};
 use crate::buffer::LentBuffer;
-use crate::policy::{self, Address};
+use crate::device::OpenFile;
+use crate::policy::Address;
 use crate::sdk::detect::Host;
 use crate::{host, user};
 use core::mem::offset_of;
@@ -34,21 +38,21 @@ pub(crate) fn info(host: &Host, pointer: UserPtr) -> Result {
 }
 
 /// `CALL`.
-pub(crate) fn call(host: &Host, pointer: UserPtr) -> Result {
+pub(crate) fn call(file: &OpenFile, pointer: UserPtr) -> Result {
     let call: Call = user::read(pointer)?;
     if call.flags != 0 {
         return Err(EINVAL);
     }
-    let number = policy::admit(call.number, Address::Process)?;
-    let result = host::call(host, number, call.arguments)?;
+    let number = file.admit(call.number, Address::Process)?;
+    let result = host::call(file.host(), number, call.arguments)?;
     user::write_result(pointer, offset_of!(Call, result), result)
 }
 
 /// `CALL_BUFFER`.
-pub(crate) fn call_buffer(host: &Host, pointer: UserPtr) -> Result {
+pub(crate) fn call_buffer(file: &OpenFile, pointer: UserPtr) -> Result {
     let mut call: CallBuffer = user::read(pointer)?;
     let index = check_buffer(&call)?;
-    let number = policy::admit(call.number, Address::Kernel(index))?;
+    let number = file.admit(call.number, Address::Kernel(index))?;
 
     let process_buffer = UserPtr::from_addr(call.buffer as usize);
     let mut buffer = LentBuffer::zeroed(call.length)?;
@@ -60,7 +64,7 @@ pub(crate) fn call_buffer(host: &Host, pointer: UserPtr) -> Result {
         *length = call.length.into();
     }
 
-    let result = host::call(host, number, call.arguments)?;
+    let result = host::call(file.host(), number, call.arguments)?;
     if call.flags & BUFFER_OUT != 0 && result >= 0 {
         buffer.copy_out(process_buffer)?;
     }
@@ -78,4 +82,19 @@ fn check_buffer(call: &CallBuffer) -> Result<usize> {
         Some([0, 0, ..]) => Ok(index),
         _ => Err(EINVAL),
     }
+}
+
+/// `RESTRICT`.
+pub(crate) fn restrict(file: &OpenFile, pointer: UserPtr) -> Result {
+    let restrict: Restrict = user::read(pointer)?;
+    let (used, unused) = restrict
+        .ranges
+        .split_at_checked(restrict.count as usize)
+        .ok_or(EINVAL)?;
+    let is_zero = |range: &NumberRange| *range == NumberRange::default();
+    if restrict.reserved != 0 || !unused.iter().all(is_zero) {
+        return Err(EINVAL);
+    }
+    let list = AllowList::new(used).map_err(|_| EINVAL)?;
+    file.restriction().narrow(list)
 }

@@ -2,8 +2,11 @@
 //! `/dev/hcall`. A misc device without a mode of its own gets 0600 from devtmpfs.
 
 use crate::abi::ioctl;
+use crate::abi::number::HypercallNumber;
+use crate::policy::{self, Address};
+use crate::restriction::Restriction;
 use crate::sdk::detect::Host;
-use crate::{calls, host};
+use crate::{batch, calls, host};
 use kernel::fs::File;
 use kernel::miscdevice::{MiscDevice, MiscDeviceOptions, MiscDeviceRegistration};
 use kernel::prelude::*;
@@ -15,32 +18,64 @@ use kernel::sync::atomic::{Atomic, Relaxed};
 pub(crate) const OPTIONS: MiscDeviceOptions = MiscDeviceOptions { name: c"hcall" };
 
 /// One open file.
+#[pin_data]
 pub(crate) struct OpenFile {
     host: &'static Host,
     /// Calls that policy refused; shown in the file's fdinfo.
     refused: Atomic<u64>,
+    #[pin]
+    restriction: Restriction,
+}
+
+impl OpenFile {
+    /// The host that its calls go to.
+    pub(crate) fn host(&self) -> &'static Host {
+        self.host
+    }
+
+    /// What `RESTRICT` has left of what may be called.
+    pub(crate) fn restriction(&self) -> &Restriction {
+        &self.restriction
+    }
+
+    /// Admits a number, by the module's policy and by the file's restriction, or fails with
+    /// `EPERM`.
+    pub(crate) fn admit(&self, number: u32, address: Address) -> Result<HypercallNumber> {
+        let number = policy::admit(number, address)?;
+        if !self.restriction.admits(number.get()) {
+            return Err(EPERM);
+        }
+        Ok(number)
+    }
 }
 
 #[vtable]
 impl MiscDevice for OpenFile {
-    type Ptr = KBox<Self>;
+    type Ptr = Pin<KBox<Self>>;
 
-    fn open(_file: &File, _device: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
-        let file = Self {
-            host: host::attached()?,
-            refused: Atomic::new(0),
-        };
-        Ok(KBox::new(file, GFP_KERNEL)?)
+    fn open(_file: &File, _device: &MiscDeviceRegistration<Self>) -> Result<Pin<KBox<Self>>> {
+        let host = host::attached()?;
+        KBox::pin_init(
+            pin_init!(Self {
+                host,
+                refused: Atomic::new(0),
+                restriction <- Restriction::none(),
+            }),
+            GFP_KERNEL,
+        )
     }
 
     /// Also serves 32-bit processes: the layouts are the same, and the default
     /// `compat_ioctl` widens the pointer.
-    fn ioctl(me: &OpenFile, _file: &File, request: u32, argument: usize) -> Result<isize> {
+    fn ioctl(me: Pin<&OpenFile>, _file: &File, request: u32, argument: usize) -> Result<isize> {
         let pointer = UserPtr::from_addr(argument);
+        let me = me.get_ref();
         let done = match request {
             ioctl::INFO => calls::info(me.host, pointer),
-            ioctl::CALL => calls::call(me.host, pointer),
-            ioctl::CALL_BUFFER => calls::call_buffer(me.host, pointer),
+            ioctl::CALL => calls::call(me, pointer),
+            ioctl::CALL_BUFFER => calls::call_buffer(me, pointer),
+            ioctl::BATCH => batch::batch(me, pointer),
+            ioctl::RESTRICT => calls::restrict(me, pointer),
             _ => Err(ENOTTY),
         };
         if done == Err(EPERM) {
@@ -49,7 +84,11 @@ impl MiscDevice for OpenFile {
         done.map(|()| 0)
     }
 
-    fn show_fdinfo(me: &OpenFile, seq: &SeqFile, _file: &File) {
+    fn show_fdinfo(me: Pin<&OpenFile>, seq: &SeqFile, _file: &File) {
         seq_print!(seq, "hcall-refused:\t{}\n", me.refused.load(Relaxed));
+        match me.restriction.current() {
+            Some(list) => seq_print!(seq, "hcall-allowed:\t{}\n", format_args!("{list}")),
+            None => seq_print!(seq, "hcall-allowed:\tall\n"),
+        }
     }
 }

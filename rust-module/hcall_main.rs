@@ -6,6 +6,7 @@
 
 #[allow(dead_code, unreachable_pub)] // Shared with consumers that use other parts of it.
 mod abi;
+mod batch;
 mod buffer;
 mod calls;
 mod device;
@@ -14,6 +15,7 @@ mod parameters;
 mod policy;
 mod port;
 mod registration;
+mod restriction;
 #[allow(dead_code, unreachable_pub)] // As `abi`.
 mod sdk;
 mod selftest;

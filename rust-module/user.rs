@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0
 //! The ioctl structures on their way from and to the process.
 
-use crate::abi::ioctl::{self, Call, CallBuffer, Info};
-use kernel::ioctl::{_IOR, _IOWR};
+use crate::abi::ioctl::{self, Batch, Call, CallBuffer, Info, Restrict};
+use kernel::ioctl::{_IOR, _IOW, _IOWR};
 use kernel::prelude::*;
 use kernel::transmute::{AsBytes, FromBytes};
 use kernel::uaccess::UserSlice;
@@ -11,6 +11,10 @@ use kernel::uaccess::UserSlice;
 unsafe impl FromBytes for Call {}
 // SAFETY: as above.
 unsafe impl FromBytes for CallBuffer {}
+// SAFETY: as above.
+unsafe impl FromBytes for Batch {}
+// SAFETY: as above.
+unsafe impl FromBytes for Restrict {}
 // SAFETY: `repr(C)` of `u32` only, so without padding.
 unsafe impl AsBytes for Info {}
 
@@ -19,6 +23,8 @@ const _: () = {
     assert!(_IOR::<Info>(MAGIC, ioctl::INFO_SEQUENCE as u32) == ioctl::INFO);
     assert!(_IOWR::<Call>(MAGIC, ioctl::CALL_SEQUENCE as u32) == ioctl::CALL);
     assert!(_IOWR::<CallBuffer>(MAGIC, ioctl::CALL_BUFFER_SEQUENCE as u32) == ioctl::CALL_BUFFER);
+    assert!(_IOWR::<Batch>(MAGIC, ioctl::BATCH_SEQUENCE as u32) == ioctl::BATCH);
+    assert!(_IOW::<Restrict>(MAGIC, ioctl::RESTRICT_SEQUENCE as u32) == ioctl::RESTRICT);
 };
 
 /// Copies a structure in, once; what is checked is the copy.

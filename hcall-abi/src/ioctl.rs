@@ -24,6 +24,10 @@ pub const INFO_SEQUENCE: u8 = 0x00;
 pub const CALL_SEQUENCE: u8 = 0x01;
 /// Sequence number of [`CALL_BUFFER`].
 pub const CALL_BUFFER_SEQUENCE: u8 = 0x02;
+/// Sequence number of [`BATCH`].
+pub const BATCH_SEQUENCE: u8 = 0x03;
+/// Sequence number of [`RESTRICT`].
+pub const RESTRICT_SEQUENCE: u8 = 0x04;
 
 /// `INFO`: the kernel writes an [`Info`].
 pub const INFO: u32 = ioctl_number(DIRECTION_READ, INFO_SEQUENCE, size_of::<Info>());
@@ -40,6 +44,14 @@ pub const CALL_BUFFER: u32 = ioctl_number(
     CALL_BUFFER_SEQUENCE,
     size_of::<CallBuffer>(),
 );
+/// `BATCH`: many calls for one exit; the kernel reads and writes a [`Batch`] and its entries.
+pub const BATCH: u32 = ioctl_number(
+    DIRECTION_READ | DIRECTION_WRITE,
+    BATCH_SEQUENCE,
+    size_of::<Batch>(),
+);
+/// `RESTRICT`: narrows what the open file may call; the kernel reads a [`Restrict`].
+pub const RESTRICT: u32 = ioctl_number(DIRECTION_WRITE, RESTRICT_SEQUENCE, size_of::<Restrict>());
 
 const DIRECTION_WRITE: u32 = 1;
 const DIRECTION_READ: u32 = 2;
@@ -131,6 +143,59 @@ pub const INSTRUCTION_VMMCALL: u32 = 1;
 /// [`Info::instruction`]: VMCALL.
 pub const INSTRUCTION_VMCALL: u32 = 2;
 
+/// An array of calls, made with one exit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Batch {
+    /// In: address in the process of the [entries](super::batch::BatchEntry).
+    pub entries: u64,
+    /// In: how many they are, at most [`BATCH_MAX`].
+    pub count: u32,
+    /// In: the flags of the call `BATCH`.
+    pub flags: u32,
+    /// Out: the host's answer to the batch; those to its entries are in their `result`.
+    pub result: i64,
+}
+
+/// Most entries of one `BATCH` of a process, whatever the host's limit.
+pub const BATCH_MAX: u32 = 256;
+
+/// The numbers from `first` to `last`, both included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct NumberRange {
+    /// The first number.
+    pub first: u32,
+    /// The last number, not below the first.
+    pub last: u32,
+}
+
+/// In hexadecimal; one number where first and last are the same.
+impl core::fmt::Display for NumberRange {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(formatter, "{:#x}", self.first)?;
+        if self.last != self.first {
+            write!(formatter, "-{:#x}", self.last)?;
+        }
+        Ok(())
+    }
+}
+
+/// What an open file may call from now on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Restrict {
+    /// In: how many ranges there are, at most [`RANGES_MAX`]; 0 allows nothing.
+    pub count: u32,
+    /// In: zero.
+    pub reserved: u32,
+    /// In: the ranges; those beyond `count` zero.
+    pub ranges: [NumberRange; RANGES_MAX as usize],
+}
+
+/// Most ranges of one `RESTRICT`.
+pub const RANGES_MAX: u32 = 16;
+
 const _: () = {
     assert!(size_of::<Call>() == 48);
     assert!(offset_of!(Call, number) == 0);
@@ -159,7 +224,24 @@ const _: () = {
     assert!(offset_of!(Info, buffer_bytes) == 32);
     assert!(offset_of!(Info, reserved) == 36);
 
+    assert!(size_of::<Batch>() == 24);
+    assert!(offset_of!(Batch, entries) == 0);
+    assert!(offset_of!(Batch, count) == 8);
+    assert!(offset_of!(Batch, flags) == 12);
+    assert!(offset_of!(Batch, result) == 16);
+
+    assert!(size_of::<NumberRange>() == 8);
+    assert!(offset_of!(NumberRange, first) == 0);
+    assert!(offset_of!(NumberRange, last) == 4);
+
+    assert!(size_of::<Restrict>() == 136);
+    assert!(offset_of!(Restrict, count) == 0);
+    assert!(offset_of!(Restrict, reserved) == 4);
+    assert!(offset_of!(Restrict, ranges) == 8);
+
     assert!(INFO == 0x8040_4800);
     assert!(CALL == 0xc030_4801);
     assert!(CALL_BUFFER == 0xc040_4802);
+    assert!(BATCH == 0xc018_4803);
+    assert!(RESTRICT == 0x4088_4804);
 };

@@ -18,7 +18,9 @@
 //! | [`transport`] | how a call can reach the host |
 //! | [`gpa`] | the type of guest-physical addresses |
 //! | [`layout`] | structures in guest memory |
+//! | [`batch`] | many calls for one exit |
 //! | [`ioctl`] | `/dev/hcall` |
+//! | [`allow_list`] | what a restricted file of it may call |
 //!
 //! # Example
 //!
@@ -35,6 +37,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod allow_list;
+pub mod batch;
 pub mod carrier;
 pub mod convention;
 pub mod cpuid;

@@ -195,7 +195,7 @@ pub const RANDOM: HypercallNumber = HypercallNumber::core(8);
 pub const EXIT: HypercallNumber = HypercallNumber::core(9);
 /// `PANIC(gpa, length)` → does not return; the VMM reports the UTF-8 message.
 pub const PANIC: HypercallNumber = HypercallNumber::core(10);
-/// `BATCH(gpa, count)`: reserved in version 1 until its feature bit is offered.
+/// `BATCH(gpa, count, flags)` → how many [entries](super::batch::BatchEntry) were answered.
 pub const BATCH: HypercallNumber = HypercallNumber::core(11);
 /// `RING_SETUP(…)`: reserved in version 1 until its feature bit is offered.
 pub const RING_SETUP: HypercallNumber = HypercallNumber::core(12);

@@ -4,6 +4,7 @@
 use hcall_guest::abi::cpuid::Features;
 use hcall_guest::abi::ioctl::{Info, INSTRUCTION_VMCALL, INSTRUCTION_VMMCALL};
 use hcall_guest::abi::{Transport, TransportSet};
+use hcall_guest::{CallError, HypercallNumber};
 use serde_json::{json, Value};
 use std::fmt::Write as _;
 
@@ -16,6 +17,15 @@ pub(crate) enum Answer {
     Payload(u64),
     /// How many bytes the host took.
     Written(usize),
+    /// The calls of a batch, each with its answer.
+    Batch(Vec<Answered>),
+}
+
+/// A call of a batch; no answer if the batch has ended before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answered {
+    pub(crate) number: HypercallNumber,
+    pub(crate) answer: Option<Result<u64, CallError>>,
 }
 
 const FEATURES: [(Features, &str); 3] = [
@@ -31,6 +41,17 @@ impl Answer {
             Self::Info(info) => info_text(info),
             Self::Payload(payload) => format!("{payload} ({payload:#x})\n"),
             Self::Written(_) => String::new(),
+            Self::Batch(calls) => calls.iter().map(Answered::text).collect(),
+        }
+    }
+
+    /// Whether the host answered every call with success.
+    pub(crate) fn is_success(&self) -> bool {
+        match self {
+            Self::Batch(calls) => calls
+                .iter()
+                .all(|call| call.answer.is_some_and(|answer| answer.is_ok())),
+            Self::Info(_) | Self::Payload(_) | Self::Written(_) => true,
         }
     }
 
@@ -42,6 +63,44 @@ impl Answer {
                 json!({"ok": true, "result": payload, "result_hex": format!("{payload:#x}")})
             }
             Self::Written(bytes) => json!({"ok": true, "written": bytes}),
+            Self::Batch(calls) => {
+                let results: Vec<Value> = calls.iter().map(Answered::json).collect();
+                json!({"ok": self.is_success(), "results": results})
+            }
+        }
+    }
+}
+
+impl Answered {
+    fn text(&self) -> String {
+        let number = self.number;
+        match self.answer {
+            Some(Ok(payload)) => format!("{number}: {payload} ({payload:#x})\n"),
+            Some(Err(error)) => format!("{number}: {error}\n"),
+            None => format!("{number}: not called\n"),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let number = self.number.get();
+        match self.answer {
+            Some(Ok(payload)) => json!({
+                "number": number,
+                "ok": true,
+                "result": payload,
+                "result_hex": format!("{payload:#x}"),
+            }),
+            Some(Err(error)) => {
+                let mut call = json!({
+                    "number": number, "ok": false, "called": true, "message": error.to_string(),
+                });
+                if let CallError::Errno(errno) = error {
+                    call["errno"] = errno.get().into();
+                    call["name"] = errno.name().into();
+                }
+                call
+            }
+            None => json!({"number": number, "ok": false, "called": false}),
         }
     }
 }
@@ -143,6 +202,30 @@ buffer       4096 bytes
         assert_eq!(json["transport"], "instruction");
         assert_eq!(json["instruction"], "VMMCALL");
         assert_eq!(json["transports_offered"], json!(["instruction", "port"]));
+    }
+
+    #[test]
+    fn a_batch_shows_every_call() {
+        let call = |answer| Answered {
+            number: HypercallNumber::user(1),
+            answer,
+        };
+        let errno = CallError::Errno(hcall_guest::Errno::ENOSYS);
+        let calls = [call(Some(Ok(42))), call(Some(Err(errno))), call(None)];
+        let answer = Answer::Batch(calls.to_vec());
+        assert_eq!(
+            answer.text(),
+            "0x48438001: 42 (0x2a)\n\
+             0x48438001: the host answered ENOSYS: not implemented\n\
+             0x48438001: not called\n"
+        );
+        assert!(!answer.is_success());
+        let json = answer.json();
+        assert_eq!(json["ok"], false);
+        assert_eq!(json["results"][0]["result"], 42);
+        assert_eq!(json["results"][1]["name"], "ENOSYS");
+        assert_eq!(json["results"][2]["called"], false);
+        assert!(Answer::Batch(calls[..1].to_vec()).is_success());
     }
 
     #[test]

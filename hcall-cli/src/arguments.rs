@@ -6,7 +6,6 @@ use crate::failure::Failure;
 use crate::output::Format;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use hcall_guest::abi::ioctl::DEVICE_PATH;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -22,9 +21,10 @@ pub(crate) struct CommandLine {
     #[arg(long, global = true)]
     json: bool,
 
-    /// The device node
-    #[arg(long, global = true, value_name = "PATH", default_value = DEVICE_PATH)]
-    pub(crate) device: PathBuf,
+    /// The device node; without it, the open device that `restrict` has handed to this
+    /// command, else /dev/hcall
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) device: Option<PathBuf>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -52,6 +52,29 @@ pub(crate) enum Command {
         /// The words of the line; a newline is added
         #[arg(required = true)]
         text: Vec<OsString>,
+    },
+    /// Make the calls of a file, many with one exit, and print their answers
+    ///
+    /// Each line is a call as the command `call` takes it: a number and up to four
+    /// arguments. Empty lines, and what follows a #, are skipped.
+    Batch {
+        /// Make no call after one that failed
+        #[arg(long)]
+        stop_on_error: bool,
+        /// The file; - for standard input
+        file: PathBuf,
+    },
+    /// Run a command with an open device that can make only some calls
+    ///
+    /// The command, and all that it runs, inherits the device as the file descriptor that the
+    /// environment variable HCALL_FD names; `hcall` uses it from there. The restriction
+    /// cannot be lifted, but whoever may open /dev/hcall can open another: drop privileges.
+    Restrict {
+        /// Numbers and ranges FIRST-LAST, separated by commas, as for `call`; or none
+        ranges: String,
+        /// The command and its arguments
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
     },
 }
 
@@ -98,7 +121,9 @@ fn wanted_format(line: &[OsString]) -> Format {
 /// Clap's error in one line.
 fn usage(error: &clap::Error) -> Failure {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return Failure::Usage("a command is needed: info, call, echo or log".to_owned());
+        return Failure::Usage(
+            "a command is needed: info, call, echo, log, batch or restrict".to_owned(),
+        );
     }
     let text = error.to_string();
     let paragraph: Vec<&str> = text

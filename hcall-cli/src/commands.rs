@@ -4,15 +4,18 @@
 use crate::answer::Answer;
 use crate::arguments::{Command, CommandLine};
 use crate::failure::Failure;
-use crate::numbers;
+use crate::{calls, numbers};
 use hcall_guest::abi::number::ECHO;
-use hcall_guest::device::Device;
+use hcall_guest::batch::OnError;
+use hcall_guest::device::{Device, DeviceError};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 
 /// Runs the command; the command line is checked before the device is opened.
 pub(crate) fn run(line: &CommandLine) -> Result<Answer, Failure> {
-    let open = || Device::open_at(&line.device);
+    let open = || open(line.device.as_deref());
     match &line.command {
         Command::Info => Ok(Answer::Info(*open()?.info())),
         Command::Call { number, arguments } => {
@@ -29,6 +32,45 @@ pub(crate) fn run(line: &CommandLine) -> Result<Answer, Failure> {
             open()?.console_write(&line)?;
             Ok(Answer::Written(line.len()))
         }
+        Command::Batch {
+            stop_on_error,
+            file,
+        } => {
+            let on_error = if *stop_on_error {
+                OnError::Stop
+            } else {
+                OnError::Continue
+            };
+            let calls = calls::read(file)?;
+            Ok(Answer::Batch(calls::make(&open()?, calls, on_error)?))
+        }
+        Command::Restrict { ranges, command } => {
+            let ranges = numbers::ranges(ranges)?;
+            let device = open()?;
+            device.restrict(&ranges)?;
+            Err(execute(&device, command))
+        }
+    }
+}
+
+/// The device at `path`; without one the inherited, without that the usual.
+fn open(path: Option<&Path>) -> Result<Device, DeviceError> {
+    match path {
+        Some(path) => Device::open_at(path),
+        None => Device::inherited().unwrap_or_else(Device::open),
+    }
+}
+
+/// Becomes the command; returns only if that failed.
+fn execute(device: &Device, command: &[OsString]) -> Failure {
+    let Some((program, arguments)) = command.split_first() else {
+        return Failure::Usage("a command is needed".to_owned());
+    };
+    let mut command = std::process::Command::new(program);
+    command.args(arguments);
+    match device.hand_to(&mut command) {
+        Ok(()) => Failure::Execute(program.clone(), command.exec()),
+        Err(error) => error.into(),
     }
 }
 

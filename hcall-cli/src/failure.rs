@@ -4,7 +4,9 @@
 use hcall_guest::device::DeviceError;
 use hcall_guest::CallError;
 use serde_json::{json, Value};
+use std::ffi::OsString;
 use std::io;
+use std::path::PathBuf;
 
 /// The failure of a command.
 #[derive(Debug)]
@@ -13,6 +15,10 @@ pub(crate) enum Failure {
     Usage(String),
     /// The host could not be asked, or answered with a failure.
     Device(DeviceError),
+    /// A file could not be read.
+    Input(PathBuf, io::Error),
+    /// A command could not be run.
+    Execute(OsString, io::Error),
     /// The answer could not be written to standard output.
     Output(io::Error),
 }
@@ -28,7 +34,7 @@ impl Failure {
     pub(crate) fn status(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Device(_) | Self::Output(_) => 1,
+            Self::Device(_) | Self::Input(..) | Self::Execute(..) | Self::Output(_) => 1,
         }
     }
 
@@ -37,6 +43,10 @@ impl Failure {
         match self {
             Self::Usage(message) => message.clone(),
             Self::Device(error) => error.to_string(),
+            Self::Input(file, error) => format!("cannot read {}: {error}", file.display()),
+            Self::Execute(program, error) => {
+                format!("cannot run {}: {error}", program.to_string_lossy())
+            }
             Self::Output(error) => format!("cannot write to standard output: {error}"),
         }
     }
@@ -55,11 +65,15 @@ impl Failure {
     fn kind(&self) -> &'static str {
         match self {
             Self::Usage(_) => "usage",
+            Self::Input(..) => "input",
+            Self::Execute(..) => "execute",
             Self::Output(_) => "output",
             Self::Device(error) => match error {
                 DeviceError::Open { .. } => "open",
                 DeviceError::NotHcall { .. } => "not-hcall",
-                DeviceError::Refused(_) => "refused",
+                DeviceError::Refused(_) | DeviceError::BatchRefused | DeviceError::Widening => {
+                    "refused"
+                }
                 DeviceError::Transport => "transport",
                 DeviceError::Call(CallError::Errno(_)) => "errno",
                 DeviceError::Call(CallError::NotHcall) => "no-host",

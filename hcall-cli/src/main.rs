@@ -4,6 +4,7 @@
 
 mod answer;
 mod arguments;
+mod calls;
 mod commands;
 mod failure;
 mod numbers;

@@ -2,14 +2,43 @@
 //! Numbers as people write them.
 
 use crate::failure::Failure;
+use hcall_guest::abi::allow_list::AllowList;
 use hcall_guest::abi::convention::ARGUMENT_COUNT;
+use hcall_guest::abi::ioctl::NumberRange;
 use hcall_guest::abi::number::CORE_CALLS;
 use hcall_guest::HypercallNumber;
 
 /// A hypercall number: decimal, 0x hexadecimal, or the name of a core call.
 pub(crate) fn hypercall(text: &str) -> Result<HypercallNumber, Failure> {
+    HypercallNumber::new(any_number(text)?).map_err(|error| Failure::Usage(error.to_string()))
+}
+
+/// Ranges of numbers, separated by commas; `none` for none.
+pub(crate) fn ranges(text: &str) -> Result<Vec<NumberRange>, Failure> {
+    if text == "none" {
+        return Ok(Vec::new());
+    }
+    let ranges = text
+        .split(',')
+        .map(range)
+        .collect::<Result<Vec<_>, Failure>>()?;
+    AllowList::new(&ranges).map_err(|error| Failure::Usage(error.to_string()))?;
+    Ok(ranges)
+}
+
+/// `FIRST-LAST`, or one number.
+fn range(text: &str) -> Result<NumberRange, Failure> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    Ok(NumberRange {
+        first: any_number(first)?,
+        last: any_number(last)?,
+    })
+}
+
+/// A number of 32 bits, whether it can be called or not.
+fn any_number(text: &str) -> Result<u32, Failure> {
     if let Some(number) = by_name(text) {
-        return Ok(number);
+        return Ok(number.get());
     }
     let value = unsigned(text).map_err(|problem| match problem {
         Problem::NotANumber => Failure::Usage(format!(
@@ -18,8 +47,7 @@ pub(crate) fn hypercall(text: &str) -> Result<HypercallNumber, Failure> {
         )),
         Problem::TooLarge => too_large(text),
     })?;
-    let value = u32::try_from(value).map_err(|_| too_large(text))?;
-    HypercallNumber::new(value).map_err(|error| Failure::Usage(error.to_string()))
+    u32::try_from(value).map_err(|_| too_large(text))
 }
 
 /// Up to four arguments.
@@ -85,6 +113,18 @@ mod tests {
             assert_eq!(number.ok(), Some(0x4843_0002), "{text}");
         }
         assert_eq!(argument("0xffffffffffffffff").ok(), Some(u64::MAX));
+    }
+
+    #[test]
+    fn ranges_are_names_numbers_or_none() {
+        let read = |text| ranges(text).ok();
+        let range = |first, last| NumberRange { first, last };
+        assert_eq!(read("none"), Some(vec![]));
+        assert_eq!(
+            read("ECHO,0x10-0x1f"),
+            Some(vec![range(0x4843_0002, 0x4843_0002), range(0x10, 0x1f)])
+        );
+        assert_eq!(read("0-0xffffffff"), Some(vec![range(0, u32::MAX)]));
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub(crate) fn report(format: Format, outcome: Result<Answer, Failure>) -> ExitCo
         return complain(&failure);
     }
     match (&outcome, format) {
-        (Ok(_), _) => ExitCode::SUCCESS,
+        (Ok(answer), _) if answer.is_success() => ExitCode::SUCCESS,
+        (Ok(_), _) => ExitCode::FAILURE,
         (Err(failure), Format::Text) => complain(failure),
         (Err(failure), Format::Json) => failure.status().into(),
     }

@@ -3,6 +3,7 @@
 //! and its status. What it does with a host is tested in the lab's guests.
 
 use serde_json::Value;
+use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 /// A node that is on no machine.
@@ -45,6 +46,8 @@ fn a_missing_device_is_named_with_a_hint() {
         &["call", "PROBE"],
         &["echo", "1"],
         &["log", "text"],
+        &["batch", "/dev/null"],
+        &["restrict", "none", "--", "true"],
     ] {
         let arguments = [&["--device", MISSING], command].concat();
         assert_refused(&arguments, 1, "cannot open /nonexistent/hcall: ENOENT");
@@ -93,8 +96,55 @@ fn arguments_are_checked_before_the_device() {
 }
 
 #[test]
+fn files_of_calls_are_checked_before_the_device() {
+    let refused = |text: &str, message| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hcall"))
+            .args(["--device", MISSING, "batch", "-"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command can be run");
+        let mut input = child.stdin.take().expect("a pipe");
+        input.write_all(text.as_bytes()).expect("it reads");
+        drop(input);
+        let output = child.wait_with_output().expect("it ends");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(message), "{error}");
+    };
+    refused(
+        "ECHO 1\n\n# words\nECHO 2 x\n",
+        "-, line 4: 'x' is no number",
+    );
+    refused("5", "-, line 1: hypercall number 0x5 belongs to KVM");
+    refused("ECHO 1 2 3 4 5", "-, line 1: 5 arguments were given");
+    let missing = ["batch", "/nonexistent/calls"];
+    assert_refused(&missing, 1, "cannot read /nonexistent/calls");
+}
+
+#[test]
+fn ranges_are_checked_before_the_device() {
+    let refused = |ranges, message| {
+        let arguments = ["--device", MISSING, "restrict", ranges, "--", "true"];
+        assert_refused(&arguments, 2, message);
+    };
+    refused("", "'' is neither");
+    refused("2-1", "the range 0x2-0x1 ends before it begins");
+    refused("ECHO-", "'' is neither");
+    refused("1,2,", "'' is neither");
+    refused("0-0x100000000", "out of range");
+    let many: Vec<String> = (0..17).map(|n| n.to_string()).collect();
+    refused(&many.join(","), "17 ranges were given");
+    assert_refused(&["restrict", "ECHO"], 2, "<COMMAND>");
+}
+
+#[test]
 fn other_mistakes_take_one_line_too() {
-    assert_refused(&[], 2, "a command is needed: info, call, echo or log");
+    assert_refused(
+        &[],
+        2,
+        "a command is needed: info, call, echo, log, batch or restrict",
+    );
     assert_refused(&["frobnicate"], 2, "frobnicate");
     assert_refused(&["info", "--frobnicate"], 2, "--frobnicate");
     assert_refused(&["call"], 2, "<NUMBER>");

@@ -36,6 +36,7 @@
 #![cfg_attr(not(any(feature = "device", test)), no_std)]
 
 mod arch;
+pub mod batch;
 mod call;
 pub mod core_calls;
 mod detect;

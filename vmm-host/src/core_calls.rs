@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The core calls PROBE … PANIC.
+//! The core calls PROBE … PANIC; [`batch`](crate::batch) has BATCH.
 //!
 //! Every buffer is (GPA, length), at most [`BUFFER_LIMIT`] long, checked whole before
 //! the first byte of it is touched.
@@ -79,12 +79,13 @@ pub(crate) fn register(host: &HypercallHost, services: CoreServices) {
     add(host, number::RANDOM, random);
     add(host, number::EXIT, exit);
     add(host, number::PANIC, panic);
+    host.hypercalls().register_batch().expect(ONCE);
 }
 
+const ONCE: &str = "core calls are registered once, when the host is built";
+
 fn add(host: &HypercallHost, number: HypercallNumber, handler: impl Handler) {
-    host.hypercalls()
-        .register(number, handler)
-        .expect("core calls are registered once, when the host is built");
+    host.hypercalls().register(number, handler).expect(ONCE);
 }
 
 /// The (GPA, length) of arguments 0 and 1, within the limit and all guest memory.

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Hypercalls of one VM, whole: interception, the table, dispatch and counting.
 
+use crate::batch::{self, BATCH_LIMIT};
 use crate::core_calls::{self, CoreServices};
 use crate::cpuid::{self, CpuidError};
-use crate::decode::{self, DecodedCall};
-use crate::hypercall::{Cpl, Hypercall, HypercallResult, StopRequest, Vcpu};
+use crate::decode;
+use crate::hypercall::{Caller, Cpl, Hypercall, HypercallResult, StopRequest, Vcpu};
 use crate::intercept::{self, InterceptError};
 use crate::memory::CopyGuestMemory;
 use crate::stats::{Counters, Outcome};
-use crate::table::{Callers, Entry, HypercallTable};
+use crate::table::{Answerer, Callers, Handler, HypercallTable, Snapshot};
+use hcall_abi::batch::BatchEntry;
+use hcall_abi::convention::Arguments;
 use hcall_abi::cpuid::{Advertisement, Features, Limits};
 use hcall_abi::number::KVM_LAST;
 use hcall_abi::result::KVM_ENOSYS_RESULT;
@@ -104,10 +107,10 @@ impl HypercallHost {
         self
     }
 
-    /// Registers the core calls PROBE … PANIC, and advertises them.
+    /// Registers the core calls PROBE … BATCH, and advertises them.
     #[must_use]
     pub fn with_core_calls(mut self, services: CoreServices) -> Self {
-        self.features = Features::CORE_CALLS;
+        self.features = Features::CORE_CALLS.union(Features::BATCH);
         core_calls::register(&self, services);
         self
     }
@@ -130,7 +133,11 @@ impl HypercallHost {
             transports: self.offered,
             preferred: self.offered.preferred(),
             limits: Limits {
-                batch_entries: 0,
+                batch_entries: if self.features.contains(Features::BATCH) {
+                    BATCH_LIMIT
+                } else {
+                    0
+                },
                 ring_entries: 0,
                 buffer_bytes: BUFFER_LIMIT,
             },
@@ -173,18 +180,21 @@ impl HypercallHost {
             return Disposition::Resume;
         };
         self.counters.count_call(vcpu_id, transport);
-        let mut stop = None;
+        let mut caller = Caller {
+            vcpu,
+            vcpu_id,
+            transport,
+            cpl: call.cpl,
+            stop: None,
+        };
         let answer = match u32::try_from(call.number) {
-            Err(_) => -i64::from(Errno::EINVAL.get()),
-            Ok(number) if number <= KVM_LAST => KVM_ENOSYS_RESULT,
+            Err(_) => encode_result(Err(Errno::EINVAL)),
             Ok(number) => {
-                let result = match HypercallNumber::new(number) {
-                    Ok(number) => self.call(number, call, vcpu, vcpu_id, transport, &mut stop),
-                    Err(_) => self.fail(vcpu_id, Outcome::Unknown, Errno::ENOSYS),
-                };
-                encode_result(result)
+                let table = self.table.snapshot();
+                self.answer(&table, number, call.arguments, &mut caller)
             }
         };
+        let stop = caller.stop;
         answer_vcpu(vcpu, answer);
         match stop {
             None => Disposition::Resume,
@@ -193,42 +203,81 @@ impl HypercallHost {
         }
     }
 
+    /// The answer to a number of 32 bits, which may be that of an entry of a batch.
+    fn answer(
+        &self,
+        table: &Snapshot,
+        number: u32,
+        arguments: Arguments,
+        caller: &mut Caller<'_>,
+    ) -> i64 {
+        if number <= KVM_LAST {
+            return KVM_ENOSYS_RESULT;
+        }
+        encode_result(match HypercallNumber::new(number) {
+            Ok(number) => self.call(table, number, arguments, caller),
+            Err(_) => self.fail(caller.vcpu_id, Outcome::Unknown, Errno::ENOSYS),
+        })
+    }
+
     fn call(
         &self,
+        table: &Snapshot,
         number: HypercallNumber,
-        decoded: DecodedCall,
-        vcpu: &mut dyn Vcpu,
-        vcpu_id: u32,
-        transport: Transport,
-        stop: &mut Option<StopRequest>,
+        arguments: Arguments,
+        caller: &mut Caller<'_>,
     ) -> HypercallResult {
-        let snapshot = self.table.snapshot();
-        let entry = snapshot.find(number);
+        let entry = table.find(number);
         let callers = entry
             .and_then(|entry| entry.callers)
             .unwrap_or(self.callers);
-        if callers == Callers::KernelOnly && decoded.cpl.is_some_and(|cpl| cpl > Cpl::KERNEL) {
-            return self.fail(vcpu_id, Outcome::Refused, Errno::EPERM);
+        if callers == Callers::KernelOnly && caller.cpl.is_some_and(|cpl| cpl > Cpl::KERNEL) {
+            return self.fail(caller.vcpu_id, Outcome::Refused, Errno::EPERM);
         }
-        let Some(entry) = entry else {
-            return self.fail(vcpu_id, Outcome::Unknown, Errno::ENOSYS);
-        };
-        let memory = self.memory.as_ref();
-        let mut call = Hypercall::new(number, decoded, transport, vcpu_id, vcpu, memory);
-        let result = self.run_handler(entry, &mut call);
-        *stop = call.into_stop_request();
-        result
+        match entry.map(|entry| &entry.answerer) {
+            None => self.fail(caller.vcpu_id, Outcome::Unknown, Errno::ENOSYS),
+            Some(Answerer::Handler(handler)) => {
+                self.run_handler(handler.as_ref(), number, arguments, caller)
+            }
+            Some(Answerer::Batch) => {
+                let memory = self.memory.as_ref();
+                let vcpu_id = caller.vcpu_id;
+                batch::answer_all(memory, arguments, |entry| {
+                    let answer = self.answer_entry(table, entry, caller);
+                    (answer, caller.stop.is_some())
+                })
+                .or_else(|errno| self.fail(vcpu_id, Outcome::Failed, errno))
+            }
+        }
     }
 
-    fn run_handler(&self, entry: &Entry, call: &mut Hypercall<'_>) -> HypercallResult {
+    /// The answer to an entry of a batch that `caller` has made.
+    #[inline]
+    fn answer_entry(&self, table: &Snapshot, entry: &BatchEntry, caller: &mut Caller<'_>) -> i64 {
+        self.counters.count_call(caller.vcpu_id, caller.transport);
+        if !entry.is_well_formed() || !batch::admits(entry.number) {
+            return encode_result(self.fail(caller.vcpu_id, Outcome::Failed, Errno::EINVAL));
+        }
+        self.answer(table, entry.number, entry.arguments, caller)
+    }
+
+    fn run_handler(
+        &self,
+        handler: &dyn Handler,
+        number: HypercallNumber,
+        arguments: Arguments,
+        caller: &mut Caller<'_>,
+    ) -> HypercallResult {
+        let vcpu_id = caller.vcpu_id;
+        let mut call = Hypercall::new(number, arguments, caller, self.memory.as_ref());
         // A handler's own state after its panic is the handler's affair (a poisoned lock
         // fails its next call); the call's state is discarded or holds plain values.
-        match catch_unwind(AssertUnwindSafe(|| (entry.handler)(call))) {
-            Ok(Err(errno)) => self.fail(call.vcpu_id(), Outcome::Failed, errno),
+        match catch_unwind(AssertUnwindSafe(|| handler(&mut call))) {
+            Ok(Err(errno)) => self.fail(vcpu_id, Outcome::Failed, errno),
             Ok(answer) => answer,
             Err(_) => {
-                tracing::error!(number = %call.number(), "the handler of a hypercall panicked");
-                self.fail(call.vcpu_id(), Outcome::Panicked, Errno::EIO)
+                tracing::error!(%number, "the handler of a hypercall panicked");
+                self.fail(vcpu_id, Outcome::Panicked, Errno::EIO)
             }
         }
     }

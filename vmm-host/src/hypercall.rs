@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a handler sees of a call, and what it may ask for.
 
-use crate::decode::{shared_registers, DecodedCall};
+use crate::decode::shared_registers;
 use crate::memory::CopyGuestMemory;
 use hcall_abi::convention::{Arguments, ARGUMENT_COUNT};
 use hcall_abi::{Errno, Gpa, HypercallNumber, Transport};
@@ -75,34 +75,45 @@ pub(crate) enum StopRequest {
     Panic(String),
 }
 
+/// Who makes a call, or a batch of them, and what came of it besides answers.
+pub(crate) struct Caller<'call> {
+    pub(crate) vcpu: &'call mut dyn Vcpu,
+    pub(crate) vcpu_id: u32,
+    pub(crate) transport: Transport,
+    /// The privilege level, where the exit itself said it.
+    pub(crate) cpl: Option<Cpl>,
+    /// What the last handler asked for.
+    pub(crate) stop: Option<StopRequest>,
+}
+
 /// One call, on the thread of the vCPU that made it.
 pub struct Hypercall<'call> {
     number: HypercallNumber,
-    decoded: DecodedCall,
+    arguments: Arguments,
+    cpl: Option<Cpl>,
     transport: Transport,
     vcpu_id: u32,
     vcpu: &'call mut dyn Vcpu,
     memory: &'call dyn CopyGuestMemory,
-    stop: Option<StopRequest>,
+    stop: &'call mut Option<StopRequest>,
 }
 
 impl<'call> Hypercall<'call> {
     pub(crate) fn new(
         number: HypercallNumber,
-        decoded: DecodedCall,
-        transport: Transport,
-        vcpu_id: u32,
-        vcpu: &'call mut dyn Vcpu,
+        arguments: Arguments,
+        caller: &'call mut Caller<'_>,
         memory: &'call dyn CopyGuestMemory,
     ) -> Self {
         Self {
             number,
-            decoded,
-            transport,
-            vcpu_id,
-            vcpu,
+            arguments,
+            cpl: caller.cpl,
+            transport: caller.transport,
+            vcpu_id: caller.vcpu_id,
+            vcpu: &mut *caller.vcpu,
             memory,
-            stop: None,
+            stop: &mut caller.stop,
         }
     }
 
@@ -111,15 +122,16 @@ impl<'call> Hypercall<'call> {
         self.number
     }
 
-    /// All arguments: rbx, rcx, rdx, rsi, or the carrier's registers for them.
+    /// All arguments: rbx, rcx, rdx, rsi, the carrier's registers for them, or those of an
+    /// entry of a batch.
     pub fn args(&self) -> Arguments {
-        self.decoded.arguments
+        self.arguments
     }
 
     /// Argument `INDEX`, 0 to 3; another index does not compile.
     pub fn arg<const INDEX: usize>(&self) -> u64 {
         const { assert!(INDEX < ARGUMENT_COUNT, "a call has four arguments") };
-        self.decoded.arguments[INDEX]
+        self.arguments[INDEX]
     }
 
     /// The transport by which the call came.
@@ -139,13 +151,14 @@ impl<'call> Hypercall<'call> {
     ///
     /// EIO if KVM does not say.
     pub fn cpl(&self) -> Result<Cpl, Errno> {
-        match self.decoded.cpl {
+        match self.cpl {
             Some(cpl) => Ok(cpl),
             None => self.vcpu.privilege_level().map_err(|_| Errno::EIO),
         }
     }
 
-    /// The vCPU's general registers at the call.
+    /// The vCPU's general registers at the call; for an entry of a batch, at the call of the
+    /// batch.
     pub fn registers(&mut self) -> kvm_regs {
         *shared_registers(self.vcpu.kvm_run())
     }
@@ -185,17 +198,13 @@ impl<'call> Hypercall<'call> {
 
     /// Ends the VM with `code` once the handler has returned; the guest is not resumed.
     pub fn request_exit(&mut self, code: u8) {
-        self.stop = Some(StopRequest::Exit(code));
+        *self.stop = Some(StopRequest::Exit(code));
     }
 
     /// Ends the VM as panicked with `message` once the handler has returned; the guest is
     /// not resumed.
     pub fn request_panic(&mut self, message: String) {
-        self.stop = Some(StopRequest::Panic(message));
-    }
-
-    pub(crate) fn into_stop_request(self) -> Option<StopRequest> {
-        self.stop
+        *self.stop = Some(StopRequest::Panic(message));
     }
 }
 
@@ -204,7 +213,7 @@ impl fmt::Debug for Hypercall<'_> {
         formatter
             .debug_struct("Hypercall")
             .field("number", &self.number)
-            .field("decoded", &self.decoded)
+            .field("arguments", &self.arguments)
             .field("transport", &self.transport)
             .field("vcpu_id", &self.vcpu_id)
             .finish_non_exhaustive()

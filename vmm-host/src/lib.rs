@@ -69,10 +69,12 @@
 //! | [`decode`] | from a KVM exit to a call |
 //! | [`cpuid`] | what the guest is told |
 //! | [`core_calls`] | PROBE … PANIC |
+//! | [`batch`] | BATCH: many calls for one exit |
 //! | [`probe`] | what works on this machine |
 //! | [`vmm`] | a VMM that boots unikernels and Linux (feature `vmm`) |
 //! | [`cli`] | its command line (feature `cli`) |
 
+pub mod batch;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod core_calls;

@@ -2,6 +2,7 @@
 //! Guest memory as handlers see it: copied in or out once, bounds-checked, never borrowed.
 
 use hcall_abi::{Errno, Gpa};
+use std::sync::atomic::Ordering;
 use vm_memory::{Bytes, GuestAddress, GuestMemory};
 
 /// A range of guest-physical addresses that is not all guest memory.
@@ -38,6 +39,22 @@ pub trait CopyGuestMemory: Send + Sync {
     /// [`OutsideMemory`] if the range is not all guest memory.
     fn write(&self, gpa: Gpa, bytes: &[u8]) -> Result<(), OutsideMemory>;
 
+    /// Writes `values` to guest memory, the first to `gpa`, each next one `stride` bytes after
+    /// the one before, and nothing between them.
+    ///
+    /// # Errors
+    ///
+    /// [`OutsideMemory`] if a value's place is not guest memory; those before it are written.
+    fn write_spread(&self, gpa: Gpa, stride: usize, values: &[u64]) -> Result<(), OutsideMemory> {
+        values.iter().enumerate().try_for_each(|(index, value)| {
+            let offset = (index * stride) as u64;
+            self.write(
+                Gpa::new(gpa.get().wrapping_add(offset)),
+                &value.to_le_bytes(),
+            )
+        })
+    }
+
     /// Whether `length` bytes at `gpa` are all guest memory; true for a length of 0.
     fn contains(&self, gpa: Gpa, length: usize) -> bool;
 }
@@ -68,6 +85,28 @@ impl<M: GuestMemory + Send + Sync> CopyGuestMemory for M {
         }
         self.write_slice(bytes, GuestAddress(gpa.get()))
             .map_err(|_| outside)
+    }
+
+    fn write_spread(&self, gpa: Gpa, stride: usize, values: &[u64]) -> Result<(), OutsideMemory> {
+        let length = match values.len() {
+            0 => return Ok(()),
+            count => (count - 1) * stride + size_of::<u64>(),
+        };
+        // One look-up for all, where they stand in one region.
+        let region = self.get_slice(GuestAddress(gpa.get()), length);
+        values.iter().enumerate().try_for_each(|(index, value)| {
+            let offset = index * stride;
+            if let Ok(region) = &region {
+                if region
+                    .store(value.to_le(), offset, Ordering::Relaxed)
+                    .is_ok()
+                {
+                    return Ok(());
+                }
+            }
+            let place = Gpa::new(gpa.get().wrapping_add(offset as u64));
+            CopyGuestMemory::write(self, place, &value.to_le_bytes())
+        })
     }
 
     fn contains(&self, gpa: Gpa, length: usize) -> bool {

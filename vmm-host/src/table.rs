@@ -7,7 +7,7 @@
 
 use crate::hypercall::{Hypercall, HypercallResult};
 use arc_swap::ArcSwap;
-use hcall_abi::number::{CORE_FIRST, USER_LAST};
+use hcall_abi::number::{BATCH, CORE_FIRST, USER_LAST};
 use hcall_abi::HypercallNumber;
 use std::collections::HashMap;
 use std::fmt;
@@ -44,9 +44,17 @@ pub enum TableError {
     NotRegistered(HypercallNumber),
 }
 
-/// A handler and who may call it.
+/// Who answers a number.
+pub(crate) enum Answerer {
+    /// A function of the call.
+    Handler(Box<dyn Handler>),
+    /// The dispatch itself, with the answers to a batch of calls.
+    Batch,
+}
+
+/// Who answers a number, and who may call it.
 pub(crate) struct Entry {
-    pub(crate) handler: Box<dyn Handler>,
+    pub(crate) answerer: Answerer,
     /// `None`: whoever the VM's policy lets.
     pub(crate) callers: Option<Callers>,
 }
@@ -170,7 +178,7 @@ impl HypercallTable {
         number: HypercallNumber,
         handler: impl Handler,
     ) -> Result<(), TableError> {
-        self.insert(number, None, Box::new(handler))
+        self.insert(number, None, Answerer::Handler(Box::new(handler)))
     }
 
     /// Registers `handler` for `number` and says who may call it, whatever the VM's policy.
@@ -184,20 +192,25 @@ impl HypercallTable {
         number: HypercallNumber,
         handler: impl Handler,
     ) -> Result<(), TableError> {
-        self.insert(number, Some(callers), Box::new(handler))
+        self.insert(number, Some(callers), Answerer::Handler(Box::new(handler)))
+    }
+
+    /// Has the dispatch answer `BATCH`.
+    pub(crate) fn register_batch(&self) -> Result<(), TableError> {
+        self.insert(BATCH, None, Answerer::Batch)
     }
 
     fn insert(
         &self,
         number: HypercallNumber,
         callers: Option<Callers>,
-        handler: Box<dyn Handler>,
+        answerer: Answerer,
     ) -> Result<(), TableError> {
         self.change(|snapshot| {
             if snapshot.find(number).is_some() {
                 return Err(TableError::Duplicate(number));
             }
-            snapshot.put(number, Some(Arc::new(Entry { handler, callers })));
+            snapshot.put(number, Some(Arc::new(Entry { answerer, callers })));
             Ok(())
         })
     }
@@ -218,7 +231,7 @@ impl HypercallTable {
                 .find(number)
                 .ok_or(TableError::NotRegistered(number))?;
             let entry = Entry {
-                handler: Box::new(handler),
+                answerer: Answerer::Handler(Box::new(handler)),
                 callers: old.callers,
             };
             snapshot.put(number, Some(Arc::new(entry)));

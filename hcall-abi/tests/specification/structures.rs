@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The crate's structures: sizes, offsets, and bytes for given fields.
 
-use hcall_abi::ioctl::{Call, CallBuffer, Info};
+use hcall_abi::batch::BatchEntry;
+use hcall_abi::ioctl::{Batch, Call, CallBuffer, Info, NumberRange, Restrict};
 use hcall_abi::layout::{GuestInfo, Stats, TimeValue};
 use std::collections::BTreeMap;
 use std::mem::{offset_of, size_of, size_of_val};
@@ -54,7 +55,7 @@ macro_rules! structure {
 }
 
 /// All structures of the ABI.
-pub(crate) fn structures() -> [Structure; 6] {
+pub(crate) fn structures() -> [Structure; 10] {
     [
         structure!(TimeValue { seconds, nanoseconds, reserved } to_bytes),
         structure!(GuestInfo {
@@ -63,6 +64,7 @@ pub(crate) fn structures() -> [Structure; 6] {
         structure!(Stats {
             calls, instruction, carrier, port, unknown, refused, failed, panicked
         } to_bytes),
+        structure!(BatchEntry { number, flags, arguments, result, reserved } to_bytes),
         structure!(Call {
             number,
             flags,
@@ -90,11 +92,26 @@ pub(crate) fn structures() -> [Structure; 6] {
             buffer_bytes,
             reserved
         }),
+        structure!(Batch {
+            entries,
+            count,
+            flags,
+            result
+        }),
+        structure!(NumberRange { first, last }),
+        structure!(Restrict {
+            count,
+            reserved,
+            ranges
+        }),
     ]
 }
 
 /// A field that can be filled from the document and written to memory.
 trait FieldValue {
+    /// How many integers make up the field.
+    const INTEGERS: usize = 1;
+
     fn assign(&mut self, values: &[i128]);
     fn to_le_bytes_vec(&self) -> Vec<u8>;
 }
@@ -118,15 +135,33 @@ macro_rules! integer_fields {
 
 integer_fields!(u32, u64, i64);
 
+impl FieldValue for NumberRange {
+    const INTEGERS: usize = 2;
+
+    fn assign(&mut self, values: &[i128]) {
+        let [first, last] = values else {
+            panic!("two values expected, not {values:?}");
+        };
+        self.first.assign(&[*first]);
+        self.last.assign(&[*last]);
+    }
+
+    fn to_le_bytes_vec(&self) -> Vec<u8> {
+        [self.first.to_le_bytes(), self.last.to_le_bytes()].concat()
+    }
+}
+
 impl<T: FieldValue, const COUNT: usize> FieldValue for [T; COUNT] {
+    const INTEGERS: usize = COUNT * T::INTEGERS;
+
     fn assign(&mut self, values: &[i128]) {
         assert_eq!(
             values.len(),
-            COUNT,
+            Self::INTEGERS,
             "every element of the array has a value"
         );
-        for (element, value) in self.iter_mut().zip(values) {
-            element.assign(&[*value]);
+        for (element, values) in self.iter_mut().zip(values.chunks(T::INTEGERS)) {
+            element.assign(values);
         }
     }
 

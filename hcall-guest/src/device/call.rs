@@ -53,6 +53,11 @@ impl Device {
                 path: path.to_owned(),
                 errno: request::from_os(error.raw_os_error().unwrap_or_default()),
             })?;
+        Self::from_file(file, path)
+    }
+
+    /// Makes sure that `file`, which people know as `path`, is the device.
+    pub(super) fn from_file(file: File, path: &Path) -> Result<Self, DeviceError> {
         match request::info(&file) {
             Ok(info) if info.abi_version == ABI_VERSION.get() => Ok(Self { file, info }),
             Ok(_) | Err(Errno::ENOTTY | Errno::EINVAL) => Err(DeviceError::NotHcall {
@@ -63,6 +68,10 @@ impl Device {
                 errno,
             }),
         }
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
     }
 
     /// What the module found when it was loaded.

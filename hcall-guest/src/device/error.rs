@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What can go wrong between a process and the host, and who said so.
 
+use hcall_abi::allow_list::RangeError;
 use hcall_abi::convention::ARGUMENT_COUNT;
-use hcall_abi::ioctl::BUFFER_MAX;
+use hcall_abi::ioctl::{BATCH_MAX, BUFFER_MAX};
 use hcall_abi::{CallError, Errno, HypercallNumber};
 use std::path::PathBuf;
 
@@ -36,6 +37,25 @@ pub enum DeviceError {
          (calls that pass guest memory go by way of a buffer)"
     )]
     Refused(HypercallNumber),
+    /// The module's policy, or the restriction of the open file, refused a call of a batch;
+    /// none was made.
+    #[error(
+        "the hcall module refused the batch: a process may not make one of its calls, \
+         and none was made"
+    )]
+    BatchRefused,
+    /// More calls than one batch of a process can have.
+    #[error("a batch of {0} calls was given, one carries at most {BATCH_MAX}")]
+    BatchTooLong(usize),
+    /// Ranges that are no restriction.
+    #[error(transparent)]
+    Ranges(#[from] RangeError),
+    /// The restriction would allow a number that has been given up before.
+    #[error(
+        "the hcall module refused the restriction: it names numbers that this open file may \
+         not call any more"
+    )]
+    Widening,
     /// The processor refused the instruction that should have reached the host.
     #[error(
         "the call did not reach the host: the processor refused the trap \

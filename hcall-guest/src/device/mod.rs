@@ -28,14 +28,18 @@
 //! # }
 //! ```
 
+mod batch;
 mod buffer;
 mod call;
 mod core_calls;
 mod error;
+mod inherit;
 mod process;
 mod request;
+mod restrict;
 
 pub use buffer::Buffer;
 pub use call::Device;
 pub use error::DeviceError;
+pub use inherit::INHERITED_VARIABLE;
 pub use process::{hcall0, hcall1, hcall2, hcall3, hcall4};

@@ -2,9 +2,11 @@
 //! The ioctls, and what their failures mean.
 
 use super::DeviceError;
-use hcall_abi::ioctl::{self, Call, CallBuffer, Info};
+use crate::batch::OnError;
+use hcall_abi::batch::BatchEntry;
+use hcall_abi::ioctl::{self, Batch, Call, CallBuffer, Info, Restrict};
 use hcall_abi::{Errno, HypercallNumber};
-use rustix::ioctl::{Opcode, Updater};
+use rustix::ioctl::{Opcode, Setter, Updater};
 use std::fs::File;
 
 /// `INFO`.
@@ -42,6 +44,57 @@ pub(super) unsafe fn call_buffer(file: &File, mut call: CallBuffer) -> Result<i6
     Ok(call.result)
 }
 
+/// `BATCH` of all `entries`; returns the undecoded answer.
+pub(super) fn batch(
+    file: &File,
+    entries: &mut [BatchEntry],
+    on_error: OnError,
+) -> Result<i64, Errno> {
+    let mut batch = Batch {
+        entries: entries.as_mut_ptr().expose_provenance() as u64,
+        count: u32::try_from(entries.len()).map_err(|_| Errno::EINVAL)?,
+        flags: on_error.flags() as u32,
+        result: 0,
+    };
+    // SAFETY: the number encodes the size of `Batch`, which is what the kernel accesses.
+    let request = unsafe { Updater::<{ ioctl::BATCH as Opcode }, _>::new(&mut batch) };
+    // SAFETY: an hcall device, which `Device::from_file` made sure of, accesses `batch`, and
+    // as many entries as it says, which are borrowed exclusively and of plain integers.
+    unsafe { rustix::ioctl::ioctl(file, request) }.map_err(errno)?;
+    Ok(batch.result)
+}
+
+/// `RESTRICT`.
+pub(super) fn restrict(file: &File, restrict: Restrict) -> Result<(), Errno> {
+    // SAFETY: the number encodes the size of `Restrict`, which is what the kernel reads.
+    let request = unsafe { Setter::<{ ioctl::RESTRICT as Opcode }, _>::new(restrict) };
+    // SAFETY: an hcall device, which `Device::from_file` made sure of, only reads it.
+    unsafe { rustix::ioctl::ioctl(file, request) }.map_err(errno)
+}
+
+/// What the failure of a batch's ioctl means.
+pub(super) fn batch_failure(errno: Errno) -> DeviceError {
+    match errno {
+        Errno::EPERM => DeviceError::BatchRefused,
+        Errno::EOPNOTSUPP => DeviceError::Transport,
+        errno => DeviceError::Request {
+            request: "BATCH",
+            errno,
+        },
+    }
+}
+
+/// What the failure of a restriction means.
+pub(super) fn restrict_failure(errno: Errno) -> DeviceError {
+    match errno {
+        Errno::EPERM => DeviceError::Widening,
+        errno => DeviceError::Request {
+            request: "RESTRICT",
+            errno,
+        },
+    }
+}
+
 /// What the failure of a call's ioctl means.
 pub(super) fn failure(request: &'static str, number: HypercallNumber, errno: Errno) -> DeviceError {
     match errno {
@@ -51,7 +104,7 @@ pub(super) fn failure(request: &'static str, number: HypercallNumber, errno: Err
     }
 }
 
-fn errno(error: rustix::io::Errno) -> Errno {
+pub(super) fn errno(error: rustix::io::Errno) -> Errno {
     from_os(error.raw_os_error())
 }
 
@@ -90,5 +143,11 @@ mod tests {
         let null = File::open("/dev/null").unwrap();
         assert_eq!(info(&null), Err(Errno::ENOTTY));
         assert_eq!(call(&null, Call::default()), Err(Errno::ENOTTY));
+        let mut entries = [BatchEntry::default(); 1];
+        assert_eq!(
+            batch(&null, &mut entries, OnError::Continue),
+            Err(Errno::ENOTTY)
+        );
+        assert_eq!(restrict(&null, Restrict::default()), Err(Errno::ENOTTY));
     }
 }

@@ -2,6 +2,7 @@
 //! The core calls that write guest memory, made safe: a unikernel's memory is mapped to
 //! itself, so a reference to it has the GPA that the host needs.
 
+use crate::batch::{Batch, OnError};
 use crate::{core_calls, Error, Gpa};
 use hcall_abi::layout::{Clock, GuestInfo, Stats, TimeValue};
 
@@ -59,4 +60,19 @@ pub fn random(bytes: &mut [u8]) -> Result<usize, Error> {
     // SAFETY: the host writes at most `length` bytes to memory borrowed mutably here.
     let written = unsafe { core_calls::random(gpa_of(bytes), length)? };
     Ok(written as usize)
+}
+
+/// Makes the calls of `batch` with one exit; returns how many were answered. Their answers
+/// are in the batch.
+///
+/// # Errors
+///
+/// −E2BIG above the host's limit, −ENOSYS if it has no batches, besides those of every call;
+/// nothing was called then.
+pub fn batch(batch: &mut Batch<'_>, on_error: OnError) -> Result<usize, Error> {
+    let gpa = gpa_of(batch.entries_mut());
+    // SAFETY: the entries are contiguous, since memory is mapped to itself, and borrowed
+    // mutably here. For what the calls do, see "Why a call is safe" in the crate's
+    // documentation.
+    unsafe { batch.call_at(gpa, on_error) }
 }

@@ -33,7 +33,7 @@ pub mod smp;
 pub use crate::{unikernel_entry as entry, unikernel_print as print, unikernel_println as println};
 pub use boot::command_line;
 pub use console::{print_arguments, write, Console};
-pub use memory::{guest_info, random, stats, time};
+pub use memory::{batch, guest_info, random, stats, time};
 
 /// Ends the VM; the VMM's process exits with `code`.
 ///

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A VM with ECHO, run to its end.
+//! A VM, run to its end, and how long it called.
 
-use hcall_lab_contract::ECHO;
+use hcall_abi::number::ECHO;
 use hcall_vmm::vmm::{Console, End, Vm, VmConfig};
-use hcall_vmm::Callers;
 use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -25,7 +24,7 @@ pub(crate) fn run(mut config: VmConfig, limit: Duration) -> Result<Ran, String> 
     let first = Arc::new(OnceLock::new());
     let seen = Arc::clone(&first);
     vm.hypercalls()
-        .register_for(Callers::AnyPrivilegeLevel, ECHO, move |call| {
+        .replace(ECHO, move |call| {
             seen.get_or_init(Instant::now);
             Ok(call.arg::<0>())
         })

@@ -35,9 +35,6 @@ pub const LEVEL: HypercallNumber = HypercallNumber::user(0x114);
 /// As [`LEVEL`], callable from every CPL.
 pub const OPEN_LEVEL: HypercallNumber = HypercallNumber::user(0x115);
 
-/// `ECHO(a)` → a, for benchmarks: the least that a handler can do. Callable from every CPL.
-pub const ECHO: HypercallNumber = HypercallNumber::user(0x130);
-
 /// Never registered.
 pub const UNREGISTERED: HypercallNumber = HypercallNumber::user(0x1ff);
 
@@ -82,6 +79,16 @@ pub const NO_OTHER_CPUS: u8 = 77;
 
 /// How many calls of each arity the unikernel `arity` makes.
 pub const ARITY_CALLS: u64 = 2000;
+
+/// How many calls of each arity the unikernel `batches` makes in batches.
+pub const BATCHED_CALLS: u64 = 500;
+
+/// Calls of the batch whose cost is measured, and how often it is.
+pub const BATCH_SIZE: usize = 64;
+/// Rounds of the measurement, of whose costs the median is taken.
+pub const BATCH_ROUNDS: usize = 21;
+/// How many times cheaper a call in that batch must be than one alone.
+pub const BATCH_GAIN: f64 = 30.0;
 
 /// The argument sets that guest and host expect of each other: the same for the same seed,
 /// all 64 bits of each argument in use (splitmix64).

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The library without KVM: what a guest could do is put together by hand.
 
+mod batch;
 mod carrier;
 mod core_calls;
 mod cpuid;

@@ -3,11 +3,10 @@
 //! `instructions` where the time-stamp counter counts them.
 
 use hcall_abi::ioctl::{Call, CALL, DEVICE_PATH, IOCTL_MAGIC};
-use hcall_abi::number::PANIC;
+use hcall_abi::number::{ECHO, PANIC};
 use hcall_abi::transport::PORT;
 use hcall_abi::{HypercallNumber, Transport};
 use hcall_guest::device::Device;
-use hcall_lab_contract::ECHO;
 use hcall_measurement::{Measurement, Unit};
 use std::arch::asm;
 use std::fs::{File, OpenOptions};

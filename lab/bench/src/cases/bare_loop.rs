@@ -4,9 +4,9 @@
 
 use super::{Outcome, Setting};
 use hcall_abi::convention::TrapInstruction;
+use hcall_abi::number::ECHO;
 use hcall_abi::transport::PORT;
 use hcall_abi::{Transport, TransportSet};
-use hcall_lab_contract::ECHO;
 use hcall_measurement::{Measurement, Unit};
 use hcall_vmm::{Disposition, HypercallHost};
 use kvm_bindings::{kvm_regs, kvm_run, kvm_userspace_memory_region, KVMIO, KVM_SYNC_X86_REGS};

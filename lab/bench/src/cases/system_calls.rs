@@ -49,7 +49,7 @@ fn count(transport: Transport, calls: u64, setting: &Setting) -> Result<Count, S
     let traced = trace(
         Command::new(&setting.vmm)
             .args(["run", "--transport", transport.name(), "--append"])
-            .arg(format!("core {calls}"))
+            .arg(format!("echo {calls}"))
             .arg(setting.guests.join("bench"))
             .stdin(Stdio::null())
             .stdout(Stdio::null()),

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Calls to be measured, as the command line says:
 //!
-//! * `core N` – N times PROBE, which every host answers;
 //! * `echo N` – N times ECHO from each CPU, all at once;
 //! * `instructions` – what the SDK executes for a call, where the time-stamp counter counts
 //!   instructions: prints `NAME COUNT` lines.
@@ -10,14 +9,13 @@
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use hcall_guest::abi::number::PROBE;
+use hcall_guest::abi::number::ECHO;
 use hcall_guest::abi::transport::PORT;
-use hcall_guest::abi::version::PROBE_RESULT;
 
 use hcall_guest::unikernel::smp::{cpu_count, start_others, StartError};
 use hcall_guest::unikernel::{command_line, entry, exit, println};
-use hcall_guest::{hcall0, hcall1, hcall4, host, Trap};
-use hcall_lab_contract::{ECHO, NO_OTHER_CPUS};
+use hcall_guest::{hcall1, hcall4, host, Trap};
+use hcall_lab_contract::NO_OTHER_CPUS;
 
 entry!(main);
 
@@ -34,16 +32,9 @@ fn main() {
         .next()
         .map(|word| word.parse().expect("a number of calls"));
     match (what, calls) {
-        ("core", Some(calls)) => core_calls(calls),
         ("echo", Some(calls)) => echo_on_all(calls),
         ("instructions", None) => instructions(),
         _ => panic!("unknown command line {:?}", command_line()),
-    }
-}
-
-fn core_calls(calls: u64) {
-    for _ in 0..calls {
-        assert_eq!(hcall0(PROBE), Ok(PROBE_RESULT));
     }
 }
 

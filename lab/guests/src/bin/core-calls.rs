@@ -15,8 +15,9 @@ entry!(main);
 fn main() {
     let host = hcall_guest::host().expect("an hcall host");
     assert_eq!(core_calls::probe(), Ok(ABI_VERSION));
-    assert_eq!(core_calls::features(), Ok(Features::CORE_CALLS));
-    assert_eq!(host.advertisement.features, Features::CORE_CALLS);
+    let features = Features::CORE_CALLS.union(Features::BATCH);
+    assert_eq!(core_calls::features(), Ok(features));
+    assert_eq!(host.advertisement.features, features);
 
     assert_eq!(core_calls::echo(0), Ok(0));
     assert_eq!(core_calls::echo(u64::MAX >> 1), Ok(u64::MAX >> 1));

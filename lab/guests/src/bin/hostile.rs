@@ -76,7 +76,7 @@ fn wrong_arguments() {
     expect(EXIT, 256, 0, Errno::EINVAL);
     expect(EXIT, u64::MAX, 0, Errno::EINVAL);
     expect(TIME, 2, 0x10_0000, Errno::EINVAL);
-    expect(BATCH, 0x10_0000, 1, Errno::ENOSYS);
+    expect(BATCH, MEMORY_END, 1, Errno::EFAULT);
     expect(RING_SETUP, 0x10_0000, 1, Errno::ENOSYS);
     assert_eq!(hcall1(hcall_guest::abi::number::FEATURES, 1), Ok(0));
 }

@@ -10,6 +10,7 @@
 
 mod cases;
 mod compat;
+mod confined;
 mod context;
 mod failure;
 mod fdinfo;
@@ -58,6 +59,12 @@ fn transport(name: &str) -> Result<Transport, String> {
 }
 
 fn main() -> ExitCode {
+    if std::env::args()
+        .nth(1)
+        .is_some_and(|role| role == confined::ROLE)
+    {
+        return confined::main();
+    }
     let line = CommandLine::parse();
     let context = match Context::new(line.module) {
         Ok(context) => context,

@@ -5,6 +5,7 @@
 //! Runs on any /dev/kvm; a transport that does not work there is skipped, unless
 //! `--require` says that it must.
 
+mod batches;
 mod command;
 mod concurrent;
 mod handlers;
@@ -46,6 +47,10 @@ struct Arguments {
     #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
     concurrent_calls: u64,
 
+    /// Also measures what calls in batches cost, where guests' clocks say something
+    #[arg(long)]
+    measure: bool,
+
     /// Runs only the cases whose names hold this
     #[arg(long)]
     filter: Option<String>,
@@ -86,6 +91,13 @@ fn main() -> ExitCode {
     for transport in Transport::ALL {
         let wanted = working.contains(transport) || required.contains(&transport);
         suite = unikernels::add_cases(suite, &arguments.guests, transport, wanted);
+        suite = batches::add_cases(
+            suite,
+            &arguments.guests,
+            transport,
+            wanted,
+            arguments.measure,
+        );
         suite = wrong_vendor::add_cases(suite, &arguments.guests, transport, wanted);
     }
     let wanted = required.iter().fold(working, |set, one| set.with(*one));

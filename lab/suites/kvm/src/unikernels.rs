@@ -16,13 +16,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// How often `registers` sweeps each arity.
 const SWEEPS: u64 = 50;
 
-type Case = fn(&Setting) -> CaseResult;
+pub(crate) type Case = fn(&Setting) -> CaseResult;
 
 /// A transport on this machine.
 #[derive(Clone, Debug)]
-struct Setting {
+pub(crate) struct Setting {
     guests: PathBuf,
-    transport: Transport,
+    pub(crate) transport: Transport,
 }
 
 pub(crate) fn add_cases<'a>(
@@ -55,24 +55,33 @@ pub(crate) fn add_cases<'a>(
         ),
     ];
     for (name, case) in cases {
-        let setting = Setting {
-            guests: guests.into(),
-            transport,
-        };
+        let setting = Setting::new(guests, transport);
         suite = suite.case(format!("{transport}: {name}"), move || {
-            if wanted {
-                case(&setting)
-            } else {
-                Ok(Verdict::Skip(format!(
-                    "transport '{transport}' does not work on this machine's KVM"
-                )))
-            }
+            setting.if_wanted(wanted, case)
         });
     }
     suite
 }
 
 impl Setting {
+    pub(crate) fn new(guests: &Path, transport: Transport) -> Self {
+        Self {
+            guests: guests.into(),
+            transport,
+        }
+    }
+
+    /// Runs the case, or skips it where the transport is not there.
+    pub(crate) fn if_wanted(&self, wanted: bool, case: Case) -> CaseResult {
+        if wanted {
+            return case(self);
+        }
+        let transport = self.transport;
+        Ok(Verdict::Skip(format!(
+            "transport '{transport}' does not work on this machine's KVM"
+        )))
+    }
+
     fn config(&self, guest: &str, command_line: &str) -> VmConfig {
         let mut config = VmConfig::new(self.guests.join(guest));
         config.command_line = command_line.into();
@@ -86,7 +95,7 @@ impl Setting {
     }
 
     /// Runs a guest that exits with status 0 when all its own checks hold.
-    fn run_well(&self, guest: &str, command_line: &str) -> Result<Run, String> {
+    pub(crate) fn run_well(&self, guest: &str, command_line: &str) -> Result<Run, String> {
         let run = self.run(guest, command_line, LIMIT)?;
         run.expect_end(&End::Exit(0))?;
         run.record.check_arguments()?;

@@ -2,7 +2,7 @@
 //! The command `hcall`.
 
 use crate::failure::{equal, passes, Check, Failure};
-use hcall_guest::abi::number::RANDOM;
+use hcall_guest::abi::number::{ECHO, PROBE, RANDOM};
 use hcall_guest::abi::version::PROBE_RESULT;
 use hcall_guest::abi::Transport;
 use hcall_ktap::{CaseResult, Suite, Verdict};
@@ -20,6 +20,8 @@ pub(super) fn add(suite: Suite<'_>, transport: Transport) -> Suite<'_> {
         .case("hcall call that fails", || if_present(failing_call))
         .case("hcall echo", || if_present(echo))
         .case("hcall log", || if_present(log))
+        .case("hcall batch", || if_present(batch))
+        .case("hcall restrict", || if_present(restrict))
 }
 
 fn if_present(check: impl FnOnce() -> Check) -> CaseResult {
@@ -89,6 +91,58 @@ fn log() -> Check {
         value["written"].as_u64(),
         Some("# hello\n".len() as u64),
     )
+}
+
+/// A file of more calls than one batch takes.
+fn batch() -> Check {
+    const FILE: &str = "/calls";
+    const CALLS: usize = 300;
+    let mut calls = String::from("# calls of a test\n");
+    for value in 0..CALLS {
+        calls.push_str(&format!("ECHO {value}\n"));
+    }
+    std::fs::write(FILE, &calls)?;
+    let text = succeed(&["batch", FILE])?;
+    equal("lines", text.lines().count(), CALLS)?;
+    let last = format!("{ECHO}: 299 (0x12b)");
+    equal("the last", text.lines().last(), Some(last.as_str()))?;
+
+    std::fs::write(FILE, format!("ECHO 1\n{UNREGISTERED}\nECHO 2\n"))?;
+    let value = json(&["--json", "batch", FILE])?;
+    equal("ok", &value["ok"], &Value::Bool(false))?;
+    equal(
+        "ENOSYS",
+        value["results"][1]["name"].as_str(),
+        Some("ENOSYS"),
+    )?;
+    equal("third", value["results"][2]["result"].as_u64(), Some(2))?;
+    let value = json(&["--json", "batch", "--stop-on-error", FILE])?;
+    equal("third", &value["results"][2]["called"], &Value::Bool(false))?;
+
+    std::fs::write(FILE, "ECHO 1\nRANDOM 0x1000 8\n")?;
+    let refusal = fail(&["batch", FILE], 1)?;
+    let due = "hcall: the hcall module refused the batch";
+    equal(&refusal, refusal.starts_with(due), true)
+}
+
+/// The command runs itself, restricted, and once more, restricted further.
+fn restrict() -> Check {
+    let echo = succeed(&["restrict", "ECHO,PROBE", "--", HCALL, "echo", "7"])?;
+    equal("echo 7", echo, "7 (0x7)\n".to_owned())?;
+    let refusal = fail(&["restrict", "ECHO", "--", HCALL, "call", "PROBE"], 1)?;
+    let start = format!("hcall: the hcall module refused call {PROBE}");
+    equal(&refusal, refusal.starts_with(&start), true)?;
+    let twice = |ranges| {
+        [
+            "restrict", "ECHO", "--", HCALL, "restrict", ranges, "--", HCALL, "info",
+        ]
+    };
+    succeed(&twice("none"))?;
+    let refusal = fail(&twice("PROBE"), 1)?;
+    let due = "hcall: the hcall module refused the restriction";
+    equal(&refusal, refusal.starts_with(due), true)?;
+    let missing = fail(&["restrict", "none", "--", "/nonexistent"], 1)?;
+    equal(&missing, missing.starts_with("hcall: cannot run"), true)
 }
 
 fn run(arguments: &[&str]) -> Result<Output, Failure> {

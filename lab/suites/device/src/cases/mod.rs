@@ -2,6 +2,7 @@
 //! The cases, in the order in which they run: each needs the module as the one before
 //! it left it.
 
+mod batches;
 mod buffers;
 mod calls;
 mod command;
@@ -11,6 +12,7 @@ mod loading;
 mod privilege;
 mod process;
 mod refusals;
+mod restrictions;
 mod typed;
 mod unloading;
 
@@ -28,6 +30,8 @@ pub(crate) fn with_host(context: &Context, transport: Transport) -> Suite<'_> {
     let suite = calls::add(suite, transport);
     let suite = refusals::add(suite, transport);
     let suite = buffers::add(suite);
+    let suite = batches::add(suite, transport);
+    let suite = restrictions::add(suite);
     let suite = typed::add(suite, transport);
     let suite = privilege::add(suite);
     let suite = command::add(suite, transport);

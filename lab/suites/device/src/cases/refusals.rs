@@ -21,7 +21,7 @@ use std::mem::size_of;
 
 /// Addresses at which no process has memory: null, the first page, the end of the user
 /// half, non-canonical, the kernel half, the end.
-const NOT_MEMORY: [usize; 7] = [
+pub(super) const NOT_MEMORY: [usize; 7] = [
     0,
     8,
     0x0000_7fff_ffff_fff8,
