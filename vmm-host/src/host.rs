@@ -9,14 +9,14 @@ use crate::hypercall::{Caller, Cpl, Hypercall, HypercallResult, StopRequest, Vcp
 use crate::intercept::{self, InterceptError};
 use crate::memory::CopyGuestMemory;
 use crate::stats::{Counters, Outcome};
-use crate::table::{Answerer, Callers, Handler, HypercallTable, Snapshot};
+use crate::table::{Answerer, Callers, Handler, HypercallTable, Snapshot, TableCache};
 use hcall_abi::batch::BatchEntry;
 use hcall_abi::convention::Arguments;
 use hcall_abi::cpuid::{Advertisement, Features, Limits};
 use hcall_abi::number::KVM_LAST;
 use hcall_abi::result::KVM_ENOSYS_RESULT;
 use hcall_abi::{encode_result, Errno, HypercallNumber, Transport, TransportSet, ABI_VERSION};
-use kvm_bindings::{CpuId, KVM_EXIT_HYPERCALL, KVM_EXIT_XEN, KVM_SYNC_X86_REGS};
+use kvm_bindings::{kvm_run, CpuId, KVM_EXIT_HYPERCALL, KVM_EXIT_XEN, KVM_SYNC_X86_REGS};
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd, VmFd};
 use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -170,13 +170,42 @@ impl HypercallHost {
         decode::recognise(exit).filter(|transport| self.offered.contains(*transport))
     }
 
-    /// Answers the call that `vcpu` has just made over `transport`, as
-    /// [`recognise`](Self::recognise) said.
+    /// What a vCPU's thread answers its calls with, if it makes many.
+    pub fn vcpu_calls(&self, vcpu_id: u32) -> VcpuCalls<'_> {
+        VcpuCalls {
+            host: self,
+            vcpu_id,
+            table: self.table.cache(),
+        }
+    }
+
+    /// Answers one call that `vcpu` has just made over `transport`, as
+    /// [`recognise`](Self::recognise) said. A loop is better off with
+    /// [`vcpu_calls`](Self::vcpu_calls).
     ///
     /// A handler that panics gives the guest −EIO, is counted, and the VM goes on.
-    pub fn dispatch(&self, vcpu: &mut dyn Vcpu, vcpu_id: u32, transport: Transport) -> Disposition {
-        let transport = decode::distinguish(vcpu.kvm_run(), transport, self.offered);
-        let Some(call) = decode::decode(vcpu.kvm_run(), transport) else {
+    pub fn dispatch(
+        &self,
+        vcpu: &mut impl Vcpu,
+        vcpu_id: u32,
+        transport: Transport,
+    ) -> Disposition {
+        self.dispatch_from(&self.table.snapshot(), vcpu, vcpu_id, transport)
+    }
+
+    /// Compiled into the VMM's loop for its kind of vCPU: a few instructions around the
+    /// handler, on as few pages as can be, for right after an exit none of them is cached.
+    #[inline]
+    fn dispatch_from(
+        &self,
+        table: &Snapshot,
+        vcpu: &mut impl Vcpu,
+        vcpu_id: u32,
+        transport: Transport,
+    ) -> Disposition {
+        let run = vcpu.kvm_run();
+        let transport = decode::distinguish(run, transport, self.offered);
+        let Some(call) = decode::decode(run, transport) else {
             return Disposition::Resume;
         };
         self.counters.count_call(vcpu_id, transport);
@@ -189,13 +218,10 @@ impl HypercallHost {
         };
         let answer = match u32::try_from(call.number) {
             Err(_) => encode_result(Err(Errno::EINVAL)),
-            Ok(number) => {
-                let table = self.table.snapshot();
-                self.answer(&table, number, call.arguments, &mut caller)
-            }
+            Ok(number) => self.answer(table, number, call.arguments, &mut caller),
         };
         let stop = caller.stop;
-        answer_vcpu(vcpu, answer);
+        answer_vcpu(vcpu.kvm_run(), answer);
         match stop {
             None => Disposition::Resume,
             Some(StopRequest::Exit(code)) => Disposition::Stop(StopReason::Exit(code)),
@@ -289,8 +315,8 @@ impl HypercallHost {
 }
 
 /// Puts `answer` where KVM takes it from at the next KVM_RUN.
-fn answer_vcpu(vcpu: &mut dyn Vcpu, answer: i64) {
-    let run = vcpu.kvm_run();
+#[inline]
+fn answer_vcpu(run: &mut kvm_run, answer: i64) {
     match run.exit_reason {
         // KVM stores the result to rax and skips the instruction, as long as rip has not
         // been changed (`kvm_xen_hypercall_complete_userspace`).
@@ -302,6 +328,42 @@ fn answer_vcpu(vcpu: &mut dyn Vcpu, answer: i64) {
             run.s.regs.regs.rax = answer as u64;
             run.kvm_dirty_regs |= u64::from(KVM_SYNC_X86_REGS);
         }
+    }
+}
+
+/// The calls of one vCPU, on its thread: it remembers the table, so that a call finds its
+/// handler with no more than a look whether the table is still the same.
+///
+/// What it remembers lives on: the handlers that were removed from the table are dropped
+/// when every vCPU has made its next call, or its `VcpuCalls` is gone.
+pub struct VcpuCalls<'host> {
+    host: &'host HypercallHost,
+    vcpu_id: u32,
+    table: TableCache<'host>,
+}
+
+impl VcpuCalls<'_> {
+    /// As [`HypercallHost::recognise`].
+    #[inline]
+    pub fn recognise(&self, exit: &VcpuExit<'_>) -> Option<Transport> {
+        self.host.recognise(exit)
+    }
+
+    /// As [`HypercallHost::dispatch`].
+    #[inline]
+    pub fn dispatch(&mut self, vcpu: &mut impl Vcpu, transport: Transport) -> Disposition {
+        let table = self.table.load();
+        self.host
+            .dispatch_from(table, vcpu, self.vcpu_id, transport)
+    }
+}
+
+impl fmt::Debug for VcpuCalls<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("VcpuCalls")
+            .field("vcpu_id", &self.vcpu_id)
+            .finish_non_exhaustive()
     }
 }
 

@@ -54,6 +54,7 @@ pub trait Vcpu {
 }
 
 impl Vcpu for VcpuFd {
+    #[inline]
     fn kvm_run(&mut self) -> &mut kvm_run {
         self.get_kvm_run()
     }

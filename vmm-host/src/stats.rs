@@ -48,6 +48,7 @@ pub(crate) enum Outcome {
 }
 
 impl Counters {
+    #[inline]
     pub(crate) fn count_call(&self, vcpu_id: u32, transport: Transport) {
         let counter = &self.shard(vcpu_id).by_transport[transport.raw() as usize];
         counter.fetch_add(1, Ordering::Relaxed);
@@ -84,6 +85,7 @@ impl Counters {
         }
     }
 
+    #[inline]
     fn shard(&self, vcpu_id: u32) -> &Shard {
         &self.shards[vcpu_id as usize % SHARDS]
     }

@@ -6,7 +6,7 @@
 //! it. A call that has begun is finished by the handler it found.
 
 use crate::hypercall::{Hypercall, HypercallResult};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 use hcall_abi::number::{BATCH, CORE_FIRST, USER_LAST};
 use hcall_abi::HypercallNumber;
 use std::collections::HashMap;
@@ -259,6 +259,11 @@ impl HypercallTable {
         self.current.load().find(number).is_some()
     }
 
+    /// The table as one thread remembers it, and looks at it again when it has changed.
+    pub(crate) fn cache(&self) -> TableCache<'_> {
+        TableCache(Cache::new(&self.current))
+    }
+
     pub(crate) fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.current.load()
     }
@@ -273,6 +278,17 @@ impl HypercallTable {
         edit(&mut next)?;
         self.current.store(Arc::new(next));
         Ok(())
+    }
+}
+
+/// See [`HypercallTable::cache`].
+pub(crate) struct TableCache<'table>(Cache<&'table ArcSwap<Snapshot>, Arc<Snapshot>>);
+
+impl TableCache<'_> {
+    /// The table's present state.
+    #[inline]
+    pub(crate) fn load(&mut self) -> &Snapshot {
+        self.0.load()
     }
 }
 

@@ -19,10 +19,11 @@ fn replay(
     for handlers in HANDLERS {
         let host = host((0..handlers).map(number));
         let called = number(handlers / 2);
+        let mut calls = host.vcpu_calls(0);
         let mut replay = Replay::new(transport, called);
         let id = BenchmarkId::from_parameter(handlers);
         group.bench_function(id, |bencher| {
-            bencher.iter(|| replay.answer(black_box(&host), called));
+            bencher.iter(|| replay.answer(black_box(&mut calls), called));
         });
     }
     group.finish();
@@ -33,6 +34,7 @@ fn sweep(criterion: &mut Criterion, group: &str, number: fn(u16) -> HypercallNum
     let mut group = criterion.benchmark_group(group);
     for handlers in HANDLERS {
         let host = host((0..handlers).map(number));
+        let mut calls = host.vcpu_calls(0);
         let mut replay = Replay::new(Transport::Port, number(0));
         let mut next = 0_u16;
         let id = BenchmarkId::from_parameter(handlers);
@@ -40,7 +42,7 @@ fn sweep(criterion: &mut Criterion, group: &str, number: fn(u16) -> HypercallNum
             bencher.iter(|| {
                 // A step that shares no factor with any of the counts.
                 next = ((u32::from(next) + 7) % u32::from(handlers)) as u16;
-                replay.answer(black_box(&host), number(next));
+                replay.answer(black_box(&mut calls), number(next));
             });
         });
     }

@@ -9,7 +9,7 @@ use hcall_abi::convention::Arguments;
 use hcall_abi::transport::PORT;
 use hcall_abi::{Gpa, HypercallNumber, Transport, TransportSet};
 use hcall_vmm::hypercall::{Cpl, Vcpu};
-use hcall_vmm::{Disposition, HypercallHost};
+use hcall_vmm::{Disposition, HypercallHost, VcpuCalls};
 use kvm_bindings::kvm_xen_exit__bindgen_ty_1__bindgen_ty_1 as HcallExit;
 use kvm_bindings::{
     kvm_regs, kvm_run, KVM_EXIT_HYPERCALL, KVM_EXIT_IO, KVM_EXIT_XEN, KVM_EXIT_XEN_HCALL,
@@ -94,7 +94,7 @@ impl Replay {
     ///
     /// If the exit is not answered as a call.
     #[inline]
-    pub fn answer(&mut self, host: &HypercallHost, number: HypercallNumber) {
+    pub fn answer(&mut self, calls: &mut VcpuCalls<'_>, number: HypercallNumber) {
         assert!(!self.stop.load(Ordering::Relaxed));
         let mut ret = 0;
         let carrier = CarrierRegisters::carrying(number.get());
@@ -113,8 +113,8 @@ impl Replay {
                 VcpuExit::IoOut(u16::from(PORT), &data)
             }
         };
-        let transport = host.recognise(black_box(&exit)).expect("it is a call");
-        let disposition = host.dispatch(self, 0, transport);
+        let transport = calls.recognise(black_box(&exit)).expect("it is a call");
+        let disposition = calls.dispatch(self, transport);
         assert_eq!(disposition, Disposition::Resume);
     }
 }

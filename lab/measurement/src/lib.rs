@@ -18,8 +18,10 @@ pub enum Unit {
     Nanoseconds,
     /// Microseconds of wall-clock time.
     Microseconds,
-    /// One time divided by another of the same run.
+    /// One time divided by another of the same run: less is better.
     Ratio,
+    /// The same, where more is better.
+    Gain,
     /// Events, such as system calls or exits.
     Count,
     /// Instructions of a guest.
@@ -37,6 +39,7 @@ impl Unit {
             Self::Count => 0.0,
             Self::Instructions => 0.02,
             Self::Ratio => 0.05,
+            Self::Gain => 0.25,
             Self::Nanoseconds | Self::Microseconds | Self::PerSecond => 0.25,
         }
     }
@@ -46,7 +49,7 @@ impl Unit {
         match self {
             Self::Nanoseconds => "ns",
             Self::Microseconds => "us",
-            Self::Ratio => "x",
+            Self::Ratio | Self::Gain => "x",
             Self::Count => "",
             Self::Instructions => "instructions",
             Self::PerSecond => "/s",
@@ -124,7 +127,7 @@ impl Measurement {
     /// How this value compares with `before`, which was measured in another run.
     pub fn compare(&self, before: &Self) -> Change {
         let worse = match self.unit {
-            Unit::PerSecond => before.value - self.value,
+            Unit::PerSecond | Unit::Gain => before.value - self.value,
             _ => self.value - before.value,
         };
         let allowed = before.value.abs() * self.unit.tolerance();

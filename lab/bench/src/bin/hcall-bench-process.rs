@@ -2,10 +2,12 @@
 //! Calls of a process through `/dev/hcall`, measured in the guest: `time`, or
 //! `instructions` where the time-stamp counter counts them.
 
+use hcall_abi::batch::BatchEntry;
 use hcall_abi::ioctl::{Call, CALL, DEVICE_PATH, IOCTL_MAGIC};
 use hcall_abi::number::{ECHO, PANIC};
 use hcall_abi::transport::PORT;
 use hcall_abi::{HypercallNumber, Transport};
+use hcall_guest::batch::{Batch, OnError};
 use hcall_guest::device::Device;
 use hcall_measurement::{Measurement, Unit};
 use std::arch::asm;
@@ -53,28 +55,56 @@ fn transport_of(device: &Device) -> Result<Transport, String> {
     Transport::from_raw(raw).ok_or_else(|| format!("unknown transport {raw}"))
 }
 
+/// How many calls are in one request, where they are batched.
+const BATCHES: [usize; 4] = [1, 16, 64, 256];
+
 fn time() -> Measured {
-    const TURN: Duration = Duration::from_millis(20);
-    const TURNS: usize = 25;
     let device = Device::open().map_err(|error| error.to_string())?;
     let transport = transport_of(&device)?;
+    let mut measurements = Vec::new();
+    let name = format!("process/{transport}, a call through /dev/hcall");
+    measurements.extend(time_of(name, 1, || device.hcall1(ECHO, 1).is_ok())?);
+    for size in BATCHES {
+        let mut memory = vec![BatchEntry::default(); size];
+        let name = format!("process/{transport}, a call in a batch of {size}");
+        measurements.extend(time_of(name, size, || {
+            let mut calls = Batch::new(&mut memory);
+            for value in 0..size as u64 {
+                if calls.push(ECHO, &[value]).is_err() {
+                    return false;
+                }
+            }
+            device.batch(&mut calls, OnError::Continue).ok() == Some(size)
+                && calls.results().eq((0..size as u64).map(Ok))
+        })?);
+    }
+    Ok(measurements)
+}
+
+/// Microseconds for each of the `calls` that `work` makes; it says whether it went well.
+fn time_of(
+    name: String,
+    calls: usize,
+    mut work: impl FnMut() -> bool,
+) -> Result<Option<Measurement>, String> {
+    const TURN: Duration = Duration::from_millis(20);
+    const TURNS: usize = 25;
     let mut samples = Vec::new();
     for _ in 0..TURNS {
         let start = Instant::now();
-        let mut calls = 0_u64;
+        let mut rounds = 0_u32;
         while start.elapsed() < TURN {
             for _ in 0..10 {
-                if device.hcall1(ECHO, calls).ok() != Some(calls) {
-                    return Err("ECHO gave something else".into());
+                if !work() {
+                    return Err(format!("{name}: ECHO gave something else"));
                 }
-                calls += 1;
             }
+            rounds += 10;
         }
-        samples.push(start.elapsed().as_secs_f64() * 1e6 / calls as f64);
+        let each = start.elapsed().as_secs_f64() / f64::from(rounds) / calls as f64;
+        samples.push(each * 1e6);
     }
-    let name = format!("process/{transport}, a call through /dev/hcall");
-    let median = Measurement::median_of(name, samples, Unit::Microseconds);
-    Ok(median.into_iter().collect())
+    Ok(Measurement::median_of(name, samples, Unit::Microseconds))
 }
 
 fn instructions() -> Measured {

@@ -164,14 +164,15 @@ impl Loop {
     /// Microseconds a call, by what the library's documentation shows.
     fn ours(&mut self, calls: u32) -> Result<f64, String> {
         let before = self.host.counters().calls(self.transport);
+        let mut hypercalls = self.host.vcpu_calls(0);
         let start = Instant::now();
         for _ in 0..calls {
             if self.stop.load(Ordering::Relaxed) {
                 return Err("stopped".into());
             }
             let exit = self.vcpu.run().map_err(say("KVM_RUN"))?;
-            let transport = self.host.recognise(&exit).ok_or("not a call")?;
-            match self.host.dispatch(&mut self.vcpu, 0, transport) {
+            let transport = hypercalls.recognise(&exit).ok_or("not a call")?;
+            match hypercalls.dispatch(&mut self.vcpu, transport) {
                 Disposition::Resume => {}
                 Disposition::Stop(reason) => return Err(reason.to_string()),
             }

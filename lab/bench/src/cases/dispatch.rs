@@ -2,7 +2,7 @@
 //! What the host spends on a call outside KVM_RUN, and that it does not depend on how
 //! many handlers there are. `cargo bench --package hcall-bench` has the details.
 
-use super::{Outcome, Setting};
+use super::{is_emulated, Outcome, Setting};
 use crate::samples::{interleave, least};
 use hcall_abi::{HypercallNumber, Transport};
 use hcall_bench::replay::{foreign, host, Replay};
@@ -16,9 +16,10 @@ const OTHERS: [u16; 2] = [10, 10_000];
 const ROUNDS: usize = 400;
 const CALLS: u32 = 1_000;
 
-/// The promise is 50 ns. Here a processor may be slow, or shared with others, so what fails
-/// is a cost that no such reason explains.
+/// The promise is 50 ns. Where a test runs the processor may be slow, shared with others, or
+/// emulated, so what fails there is a cost that no such reason explains.
 const LIMIT_NANOSECONDS: f64 = 150.0;
+const LIMIT_NANOSECONDS_EMULATED: f64 = 1_500.0;
 /// The cost may differ by a tenth; the other twentieth is what this measurement may err by.
 const LIMIT_RATIO: f64 = 1.15;
 
@@ -40,8 +41,9 @@ impl Variant {
     }
 
     fn make_calls(&mut self) {
+        let mut calls = self.host.vcpu_calls(0);
         for _ in 0..CALLS {
-            self.replay.answer(black_box(&self.host), self.number);
+            self.replay.answer(black_box(&mut calls), self.number);
         }
     }
 }
@@ -72,9 +74,13 @@ fn measure_kind(
     })?;
     let per_call = |times: &Vec<f64>| least(times) / f64::from(CALLS);
     let usual = times.first().map_or(f64::NAN, per_call);
+    let limit = if is_emulated() {
+        LIMIT_NANOSECONDS_EMULATED
+    } else {
+        LIMIT_NANOSECONDS
+    };
     let name = format!("host outside KVM_RUN/{kind}, {USUAL} handlers (least)");
-    let mut measurements =
-        vec![Measurement::new(name, usual, Unit::Nanoseconds).at_most(LIMIT_NANOSECONDS)];
+    let mut measurements = vec![Measurement::new(name, usual, Unit::Nanoseconds).at_most(limit)];
     for (count, times) in OTHERS.iter().zip(&times[1..]) {
         let name = format!("host outside KVM_RUN/{kind}, {count} handlers against {USUAL}");
         let ratio = per_call(times) / usual;

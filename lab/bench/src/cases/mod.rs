@@ -2,6 +2,7 @@
 //! What is measured: a file for each.
 
 mod bare_loop;
+mod batches;
 mod calls;
 mod dispatch;
 mod instructions;
@@ -48,7 +49,7 @@ pub(crate) enum Outcome {
 pub(crate) type Case = fn(&Setting) -> Result<Outcome, String>;
 
 /// Every case, in the order in which they are run.
-pub(crate) const ALL: [(&str, Case); 7] = [
+pub(crate) const ALL: [(&str, Case); 8] = [
     (
         "dispatch on the host, whatever the number of handlers",
         dispatch::measure,
@@ -57,9 +58,24 @@ pub(crate) const ALL: [(&str, Case); 7] = [
     ("the loop against a bare one", bare_loop::measure),
     ("from process start to the first hypercall", start::measure),
     ("calls of unikernels", calls::measure),
+    ("batches of unikernels", batches::measure),
     (
         "instructions of a call in a unikernel",
         instructions::measure,
     ),
     ("calls of processes in Linux", linux::measure),
 ];
+
+/// Whether QEMU's TCG, or Bochs, is this machine's processor: the name that they give it
+/// says so.
+fn is_emulated() -> bool {
+    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processors
+        .lines()
+        .find(|line| line.starts_with("model name"));
+    model.is_some_and(|model| {
+        ["QEMU", "Bochs", "TCG"]
+            .iter()
+            .any(|name| model.contains(name))
+    })
+}

@@ -2,7 +2,7 @@
 //! From the start of the process `hcall-vmm` to the first hypercall of a unikernel, and
 //! what of it passes in KVM.
 
-use super::{Outcome, Setting};
+use super::{is_emulated, Outcome, Setting};
 use crate::samples::least;
 use crate::trace::{trace, SystemCall};
 use hcall_measurement::{Measurement, Unit};
@@ -98,20 +98,6 @@ fn time_to_output(mut command: Command) -> Result<Duration, String> {
         return Err(format!("{command:?}: {status}"));
     }
     Ok(time)
-}
-
-/// Whether QEMU's TCG, or Bochs, is this machine's processor: the name that they give it
-/// says so.
-fn is_emulated() -> bool {
-    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = processors
-        .lines()
-        .find(|line| line.starts_with("model name"));
-    model.is_some_and(|model| {
-        ["QEMU", "Bochs", "TCG"]
-            .iter()
-            .any(|name| model.contains(name))
-    })
 }
 
 /// What the process takes to start, say a line, and end.

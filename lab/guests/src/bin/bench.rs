@@ -2,6 +2,7 @@
 //! Calls to be measured, as the command line says:
 //!
 //! * `echo N` – N times ECHO from each CPU, all at once;
+//! * `batch N SIZE` – N batches of SIZE times ECHO, filled, made and read;
 //! * `instructions` – what the SDK executes for a call, where the time-stamp counter counts
 //!   instructions: prints `NAME COUNT` lines.
 #![no_std]
@@ -9,11 +10,13 @@
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use hcall_guest::abi::batch::BatchEntry;
 use hcall_guest::abi::number::ECHO;
 use hcall_guest::abi::transport::PORT;
 
+use hcall_guest::batch::{Batch, OnError};
 use hcall_guest::unikernel::smp::{cpu_count, start_others, StartError};
-use hcall_guest::unikernel::{command_line, entry, exit, println};
+use hcall_guest::unikernel::{batch, command_line, entry, exit, println};
 use hcall_guest::{hcall1, hcall4, host, Trap};
 use hcall_lab_contract::NO_OTHER_CPUS;
 
@@ -28,12 +31,14 @@ static DONE: AtomicU32 = AtomicU32::new(0);
 fn main() {
     let mut words = command_line().split_whitespace();
     let what = words.next().unwrap_or_default();
-    let calls = words
-        .next()
-        .map(|word| word.parse().expect("a number of calls"));
-    match (what, calls) {
-        ("echo", Some(calls)) => echo_on_all(calls),
-        ("instructions", None) => instructions(),
+    let mut number = || {
+        let word = words.next()?;
+        Some(word.parse().expect("a number"))
+    };
+    match (what, number(), number()) {
+        ("echo", Some(calls), None) => echo_on_all(calls),
+        ("batch", Some(count), Some(size)) => batches(count, size as usize),
+        ("instructions", None, None) => instructions(),
         _ => panic!("unknown command line {:?}", command_line()),
     }
 }
@@ -64,6 +69,23 @@ fn echo(_cpu: u32) {
         assert_eq!(hcall1(ECHO, counter), Ok(counter));
     }
     DONE.fetch_add(1, Ordering::Release);
+}
+
+/// The entries of the largest batch.
+const LARGEST: usize = 256;
+static mut ENTRIES: [BatchEntry; LARGEST] = [BatchEntry::new(ECHO, [0; 4]); LARGEST];
+
+fn batches(count: u64, size: usize) {
+    // SAFETY: the only reference, made once.
+    let memory = unsafe { &mut *(&raw mut ENTRIES) };
+    for _ in 0..count {
+        let mut calls = Batch::new(&mut memory[..size]);
+        for value in 0..size as u64 {
+            calls.push(ECHO, &[value]).expect("there is memory");
+        }
+        assert_eq!(batch(&mut calls, OnError::Continue), Ok(size));
+        assert!(calls.results().eq((0..size as u64).map(Ok)));
+    }
 }
 
 /// Every count is the least of so many.
