@@ -29,13 +29,15 @@ struct Shard {
 }
 
 impl Shard {
-    const ZERO: Self = Self {
-        by_transport: [const { AtomicU64::new(0) }; Transport::ALL.len()],
-        unknown: AtomicU64::new(0),
-        refused: AtomicU64::new(0),
-        failed: AtomicU64::new(0),
-        panicked: AtomicU64::new(0),
-    };
+    const fn new() -> Self {
+        Self {
+            by_transport: [const { AtomicU64::new(0) }; Transport::ALL.len()],
+            unknown: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            panicked: AtomicU64::new(0),
+        }
+    }
 }
 
 /// What became of a call, where that is counted.
@@ -99,7 +101,7 @@ impl Counters {
 impl Default for Counters {
     fn default() -> Self {
         Self {
-            shards: Box::new([const { Shard::ZERO }; SHARDS]),
+            shards: Box::new([const { Shard::new() }; SHARDS]),
         }
     }
 }

@@ -18,7 +18,7 @@ const MOST_BATCHES: u64 = 100_000;
 const RUNS: usize = 3;
 
 pub(crate) fn measure(setting: &Setting) -> Result<Outcome, String> {
-    if let Some(outcome) = setting.no_clock() {
+    if let Some(outcome) = setting.no_time_in_guests() {
         return Ok(outcome);
     }
     let Some(transport) = setting.probed.preferred() else {

@@ -21,7 +21,7 @@ const RUNS: usize = 5;
 const MOST_VCPUS: u8 = 8;
 
 pub(crate) fn measure(setting: &Setting) -> Result<Outcome, String> {
-    if let Some(outcome) = setting.no_clock() {
+    if let Some(outcome) = setting.no_time_in_guests() {
         return Ok(outcome);
     }
     let mut measurements = Vec::new();

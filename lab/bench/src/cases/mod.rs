@@ -37,6 +37,15 @@ impl Setting {
         self.tsc_counts_instructions
             .then(|| Outcome::NotHere("time passes by the instruction on this machine".into()))
     }
+
+    /// As [`no_clock`](Self::no_clock), and the reason for which a case about time in a guest
+    /// is left out, where KVM is software that emulates the guest's kernel code.
+    fn no_time_in_guests(&self) -> Option<Outcome> {
+        let emulated = self.probed.virtualization.is_none();
+        let reason = "this KVM is software, which emulates a unikernel's every instruction";
+        self.no_clock()
+            .or_else(|| emulated.then(|| Outcome::NotHere(reason.into())))
+    }
 }
 
 /// What came of a case.

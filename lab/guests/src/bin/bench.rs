@@ -77,7 +77,7 @@ static mut ENTRIES: [BatchEntry; LARGEST] = [BatchEntry::new(ECHO, [0; 4]); LARG
 
 fn batches(count: u64, size: usize) {
     // SAFETY: the only reference, made once.
-    let memory = unsafe { &mut *(&raw mut ENTRIES) };
+    let memory = unsafe { (&raw mut ENTRIES).as_mut() }.expect("a static has an address");
     for _ in 0..count {
         let mut calls = Batch::new(&mut memory[..size]);
         for value in 0..size as u64 {
