@@ -25,8 +25,9 @@ const LARGEST: usize = 1024;
 static mut MEMORY: [BatchEntry; LARGEST] = [BatchEntry::new(ECHO, [0; 4]); LARGEST];
 
 fn main() {
+    let memory = &raw mut MEMORY;
     // SAFETY: the only reference, made once.
-    let memory = unsafe { &mut *(&raw mut MEMORY) };
+    let memory = unsafe { &mut *memory };
     if command_line() == "measure" {
         return measure(&mut memory[..BATCH_SIZE]);
     }
