@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// A request of the device's own that it does not know, without an argument.
-const UNKNOWN: u64 = (IOCTL_MAGIC as u64) << 8 | 0xff;
+const UNKNOWN: u64 = ((IOCTL_MAGIC as u64) << 8) | 0xff;
 
 /// The kernel's way to the call and back may take this many times the instructions of a
 /// request that returns at once.

@@ -96,7 +96,7 @@ fn time_stamp() -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: reads a counter.
     unsafe { asm!("lfence", "rdtsc", out("eax") low, out("edx") high, options(nostack)) };
-    u64::from(high) << 32 | u64::from(low)
+    (u64::from(high) << 32) | u64::from(low)
 }
 
 /// The least difference of the counter around `work`.
