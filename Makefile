@@ -21,7 +21,7 @@ LAB := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release/hcall-lab
 # V=1 shows the whole output of everything that is run.
 LAB_FLAGS := $(if $(filter 1,$(V)),--verbose)
 
-.PHONY: help run test bench suite module fmt clean lab host-packages
+.PHONY: help run test test-slow bench suite module fmt clean lab host-packages
 
 ## help: this list
 help:
@@ -34,6 +34,10 @@ run: lab
 ## test: every test of the project; STAGE=… only the stages with this in their name
 test: lab
 	@$(LAB) $(LAB_FLAGS) test $(if $(STAGE),'$(STAGE)')
+
+## test-slow: of these the slowest alone: Linux as a guest on VMX, in an interpreter
+test-slow: lab
+	@$(LAB) $(LAB_FLAGS) test 'lab suite vmx-linux'
 
 ## bench: what hypercalls cost; BASELINE=results.json compares, CHECK=1 fails if worse
 bench: lab

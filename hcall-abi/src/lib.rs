@@ -54,6 +54,8 @@ pub mod version;
 pub use errno::Errno;
 pub use gpa::Gpa;
 pub use number::{HypercallNumber, NumberError};
-pub use result::{decode_result, decode_result_unprivileged, encode_result, CallError};
+pub use result::{
+    decode_result, decode_result_unprivileged, encode_result, encode_result_32, CallError,
+};
 pub use transport::{Transport, TransportSet};
 pub use version::{AbiVersion, ABI_VERSION};

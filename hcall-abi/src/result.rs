@@ -8,7 +8,8 @@
 //! | −1000 | `-KVM_ENOSYS`: KVM itself answered, no hcall VMM is there |
 //! | anything else | malformed; no conforming host returns it |
 //!
-//! A guest in 32-bit mode sees eax only and sign-extends it.
+//! A guest in 32-bit mode sees eax only and sign-extends it; a payload above 2^31 − 1
+//! reaches it as −EOVERFLOW.
 
 use super::errno::Errno;
 
@@ -18,6 +19,9 @@ pub const KVM_ENOSYS_RESULT: i64 = -1000;
 
 /// The largest payload that a successful call can carry.
 pub const MAX_PAYLOAD: u64 = i64::MAX as u64;
+
+/// The largest payload that a successful call can carry to a caller in 32-bit mode.
+pub const MAX_PAYLOAD_32: u64 = i32::MAX as u64;
 
 /// Why a call did not succeed, as far as the result register tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +96,27 @@ pub const fn encode_result(result: Result<u64, Errno>) -> i64 {
             }
         }
     }
+}
+
+/// Encodes what a handler decided into the value for eax of a caller in 32-bit mode.
+///
+/// A payload above [`MAX_PAYLOAD_32`] becomes −EOVERFLOW: the call was carried out, and
+/// its result does not fit. Otherwise as [`encode_result`].
+///
+/// # Examples
+///
+/// ```
+/// use hcall_abi::{encode_result_32, Errno};
+/// assert_eq!(encode_result_32(Ok(0x7fff_ffff)), 0x7fff_ffff);
+/// assert_eq!(encode_result_32(Ok(0x8000_0000)), -75);
+/// assert_eq!(encode_result_32(Err(Errno::ENOSYS)), -38);
+/// ```
+pub const fn encode_result_32(result: Result<u64, Errno>) -> i32 {
+    let encoded = encode_result(result);
+    if encoded > MAX_PAYLOAD_32 as i64 {
+        return -(Errno::EOVERFLOW.get() as i32);
+    }
+    encoded as i32
 }
 
 /// Decodes rax after a call from CPL 0, or the `result` field of the `CALL` ioctl.

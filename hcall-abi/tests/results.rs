@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Encoding and decoding of results: round trips, and what cannot be told apart.
 
-use hcall_abi::result::{KVM_ENOSYS_RESULT, MAX_PAYLOAD};
-use hcall_abi::{decode_result, decode_result_unprivileged, encode_result, CallError, Errno};
+use hcall_abi::result::{KVM_ENOSYS_RESULT, MAX_PAYLOAD, MAX_PAYLOAD_32};
+use hcall_abi::{
+    decode_result, decode_result_unprivileged, encode_result, encode_result_32, CallError, Errno,
+};
 
 fn errnos() -> impl Iterator<Item = Errno> {
     (1..=Errno::MAX).filter_map(Errno::new)
@@ -40,6 +42,29 @@ fn every_errno_but_one_comes_back() {
         };
         assert_eq!(raw, -i64::from(expected.get()));
         assert_eq!(decode_result(raw), Err(CallError::Errno(expected)));
+    }
+}
+
+/// What a caller in 32-bit mode makes of eax.
+fn decode_32(decision: Result<u64, Errno>) -> Result<u64, CallError> {
+    decode_result(encode_result_32(decision).into())
+}
+
+#[test]
+fn in_32_bits_what_fits_comes_back_and_the_rest_is_an_overflow() {
+    for payload in payloads() {
+        let expected = if payload <= MAX_PAYLOAD_32 {
+            Ok(payload)
+        } else if payload <= MAX_PAYLOAD {
+            Err(CallError::Errno(Errno::EOVERFLOW))
+        } else {
+            Err(CallError::Errno(Errno::ERANGE))
+        };
+        assert_eq!(decode_32(Ok(payload)), expected, "{payload:#x}");
+    }
+    for errno in errnos() {
+        let wide = decode_result(encode_result(Err(errno)));
+        assert_eq!(decode_32(Err(errno)), wide, "{errno}");
     }
 }
 

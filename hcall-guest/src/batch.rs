@@ -85,6 +85,7 @@ pub struct Batch<'memory> {
 
 impl<'memory> Batch<'memory> {
     /// An empty batch, for as many calls as `memory` has entries.
+    #[inline]
     pub fn new(memory: &'memory mut [BatchEntry]) -> Self {
         Self {
             memory,
@@ -98,11 +99,15 @@ impl<'memory> Batch<'memory> {
     /// # Errors
     ///
     /// [`PushError`] if there is no room for it, or there are too many arguments.
+    #[inline]
     pub fn push(&mut self, number: HypercallNumber, arguments: &[u64]) -> Result<usize, PushError> {
+        if arguments.len() > ARGUMENT_COUNT {
+            return Err(PushError::TooManyArguments(arguments.len()));
+        }
         let mut all: Arguments = [0; ARGUMENT_COUNT];
-        all.get_mut(..arguments.len())
-            .ok_or(PushError::TooManyArguments(arguments.len()))?
-            .copy_from_slice(arguments);
+        for (place, argument) in all.iter_mut().zip(arguments) {
+            *place = *argument;
+        }
         let capacity = self.memory.len();
         let entry = self
             .memory
@@ -136,6 +141,7 @@ impl<'memory> Batch<'memory> {
 
     /// The answer to the call with this index, `None` if it was not answered: the batch has
     /// not been made, or has ended before.
+    #[inline]
     pub fn result(&self, index: usize) -> Option<Result<u64, CallError>> {
         self.memory[..self.answered]
             .get(index)
@@ -143,6 +149,7 @@ impl<'memory> Batch<'memory> {
     }
 
     /// The answers, in the order of the calls; fewer than those if the batch has ended before.
+    #[inline]
     pub fn results(&self) -> impl ExactSizeIterator<Item = Result<u64, CallError>> + '_ {
         self.memory[..self.answered]
             .iter()
@@ -168,7 +175,11 @@ impl<'memory> Batch<'memory> {
     }
 
     /// The entries for the host to write, none of them answered yet.
-    #[cfg(any(feature = "device", all(feature = "unikernel", target_os = "none")))]
+    #[cfg(any(
+        test,
+        feature = "device",
+        all(feature = "unikernel", target_os = "none")
+    ))]
     pub(crate) fn entries_mut(&mut self) -> &mut [BatchEntry] {
         self.answered = 0;
         &mut self.memory[..self.used]

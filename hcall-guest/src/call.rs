@@ -15,6 +15,9 @@ pub enum Error {
     Unavailable(DetectError),
     /// The call was made, and did not succeed.
     Call(CallError),
+    /// This argument needs more bits than a register of this guest has; nothing was
+    /// executed. Only 32-bit guests have such arguments.
+    ArgumentTooWide(u64),
 }
 
 impl Error {
@@ -22,7 +25,7 @@ impl Error {
     pub const fn errno(self) -> Option<Errno> {
         match self {
             Self::Call(error) => error.errno(),
-            Self::Unavailable(_) => None,
+            Self::Unavailable(_) | Self::ArgumentTooWide(_) => None,
         }
     }
 }
@@ -32,6 +35,11 @@ impl core::fmt::Display for Error {
         match self {
             Self::Unavailable(error) => error.fmt(formatter),
             Self::Call(error) => error.fmt(formatter),
+            Self::ArgumentTooWide(argument) => write!(
+                formatter,
+                "the argument {argument:#x} does not fit this guest's registers of {} bits",
+                usize::BITS
+            ),
         }
     }
 }
@@ -115,6 +123,9 @@ fn detect_trap() -> Result<Trap, DetectError> {
 #[inline]
 fn call(number: HypercallNumber, arguments: Arguments) -> Result<u64, Error> {
     let trap = detected_trap()?;
+    if let Some(argument) = arch::too_wide(&arguments) {
+        return Err(Error::ArgumentTooWide(argument));
+    }
     // SAFETY: the trap was detected on this machine; for the effect on memory see "Why a
     // call is safe" in the crate's documentation.
     let raw = unsafe { arch::trap(trap, number.get(), arguments) };
@@ -126,12 +137,14 @@ macro_rules! define_hcall {
         #[doc = concat!("Makes the hypercall `number` with ", $count, ".")]
         ///
         /// Argument registers that the call does not use are zero. The answer is a
-        /// payload below 2^63.
+        /// payload below 2^63. In a 32-bit guest arguments are below 2^32, and the payload is below
+        /// 2^31.
         ///
         /// # Errors
         ///
-        /// [`Error::Unavailable`] if nothing was executed, [`Error::Call`] if the host
-        /// answered with an errno, or is not an hcall host after all.
+        /// [`Error::Unavailable`] and [`Error::ArgumentTooWide`] if nothing was executed,
+        /// [`Error::Call`] if the host answered with an errno, or is not an hcall host
+        /// after all.
         #[inline]
         pub fn $name(number: HypercallNumber $(, $argument: u64)*) -> Result<u64, Error> {
             call(number, [$($argument,)* $($zero),*])

@@ -14,10 +14,11 @@ use hcall_abi::{number, AbiVersion, CallError, Gpa};
 ///
 /// # Errors
 ///
-/// [`CallError::Malformed`] if the answer lacks the magic, besides those of every call.
+/// [`CallError::Malformed`] if the answer lacks the magic, besides those of every call. To
+/// a 32-bit guest the host answers the version alone.
 pub fn probe() -> Result<AbiVersion, Error> {
     let answer = hcall0(number::PROBE)?;
-    if answer >> 32 != u64::from(PROBE_MAGIC) {
+    if cfg!(target_pointer_width = "64") && answer >> 32 != u64::from(PROBE_MAGIC) {
         return Err(CallError::Malformed(answer as i64).into());
     }
     Ok(AbiVersion::new(answer as u32))

@@ -15,10 +15,14 @@ const VENDOR_LEAF: u32 = 0;
 /// What this SDK can execute on any processor.
 const USABLE: TransportSet = TransportSet::EMPTY.with(Transport::Port);
 
-/// What takes the vendor's instruction.
-const BY_INSTRUCTION: TransportSet = TransportSet::EMPTY
-    .with(Transport::Instruction)
-    .with(Transport::Carrier);
+/// What takes the vendor's instruction. The carrier's shape needs 64-bit registers.
+const BY_INSTRUCTION: TransportSet = if cfg!(target_arch = "x86_64") {
+    TransportSet::EMPTY
+        .with(Transport::Instruction)
+        .with(Transport::Carrier)
+} else {
+    TransportSet::EMPTY.with(Transport::Instruction)
+};
 
 /// What the guest executes to reach the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,4 +4,6 @@
 //! For those who test a host, or know theirs. Everybody else wants
 //! [`hcall0`](crate::hcall0) … [`hcall4`](crate::hcall4).
 
-pub use crate::arch::{carrier_vmcall, carrier_vmmcall, port_out, vmcall, vmmcall};
+#[cfg(target_arch = "x86_64")]
+pub use crate::arch::{carrier_vmcall, carrier_vmmcall};
+pub use crate::arch::{port_out, vmcall, vmmcall};

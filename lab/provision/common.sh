@@ -63,6 +63,15 @@ cache_entry() {
     with_lock "$(tr / - <<<"${path#"$CACHE"/}")" build_entry "$path" "$@"
 }
 
+# newest_entry KIND: the path of the youngest cache entry of this kind, if there is one.
+newest_entry() {
+    local newest='' entry
+    for entry in "$CACHE/$1"/*; do
+        if [[ -d $entry && $entry != *.partial.* && (-z $newest || $entry -nt $newest) ]]; then newest=$entry; fi
+    done
+    printf '%s' "$newest"
+}
+
 build_entry() {
     local path=$1
     PARTIAL=$path.partial.$$

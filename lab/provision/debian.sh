@@ -40,12 +40,21 @@ write_sources() {
     printf "deb [$options] %s main\n" "$1 $SUITE" "$1 $SUITE-backports" >"$APT/sources.list"
 }
 
+# "PACKAGE VERSION" for a package that both suites have: the one in backports.
+backports_version() {
+    private_apt apt-cache madison "$1" |
+        awk -F ' *[|] *' -v name="$1" -v suite="$SUITE-backports" \
+            'index($3, " " suite "/") && !found++ { print name, $2 }'
+}
+
 # One "PACKAGE VERSION" line for each package that provisioning may ask for.
 write_versions() {
-    private_apt apt-cache dumpavail |
-        awk '/^Package: / { name = $2 }
-             /^Version: / && name ~ /^(linux-(binary|modules|base|headers|kbuild|source)-7\.|(rustc|bindgen|gcc-14)$)/ { print name, $2 }' \
-            >"$APT/versions.new"
+    {
+        private_apt apt-cache dumpavail |
+            awk '/^Package: / { name = $2 }
+                 /^Version: / && name ~ /^(linux-(binary|modules|base|headers|kbuild|source)-7\.|(rustc|bindgen|gcc-14)$)/ { print name, $2 }'
+        backports_version qemu-system-x86
+    } >"$APT/versions.new"
     grep -q '^linux-binary-7' "$APT/versions.new" || return 1
     mv "$APT/versions.new" "$APT/versions"
 }
@@ -100,6 +109,19 @@ need_index() {
 # Prints nothing when the archive does not have the package.
 package_version() { awk -v name="$1" '$1 == name { print $2 }' "$APT/versions"; }
 
+# download_exactly DIRECTORY PACKAGE=VERSION…: unpacked into DIRECTORY.
+download_exactly() {
+    local directory=$1 package
+    shift
+    mkdir -p "$directory.debs"
+    (cd "$directory.debs" && private_apt apt-get --quiet=2 download "$@" >&2) ||
+        die "the download failed: check the network, or run again with HCALL_REFRESH=1 if the archive has moved on"
+    for package in "$directory.debs"/*.deb; do
+        dpkg-deb --extract "$package" "$directory"
+    done
+    rm -rf -- "$directory.debs"
+}
+
 # download_packages DIRECTORY PACKAGE…: exactly the versions in the index, unpacked into DIRECTORY.
 download_packages() {
     local directory=$1 package version exact=()
@@ -109,12 +131,6 @@ download_packages() {
         [[ -n $version ]] || die "Debian's $SUITE-backports has no package $package (see '$PROVISION/release.sh --list' for the kernels it has)"
         exact+=("$package=$version")
     done
-    mkdir -p "$directory.debs"
     say "downloading $*"
-    (cd "$directory.debs" && private_apt apt-get --quiet=2 download "${exact[@]}" >&2) ||
-        die "the download failed: check the network, or run again with HCALL_REFRESH=1 if the archive has moved on"
-    for package in "$directory.debs"/*.deb; do
-        dpkg-deb --extract "$package" "$directory"
-    done
-    rm -rf -- "$directory.debs"
+    download_exactly "$directory" "${exact[@]}"
 }

@@ -9,7 +9,6 @@
 NEEDED=(
     git make gcc libc6-dev ca-certificates
     debian-archive-keyring mmdebstrap
-    qemu-system-x86 seabios
     bochs bochs-term bochsbios vgabios grub-pc-bin grub-common xorriso mtools
     cpio kmod xz-utils zstd shellcheck
 )

@@ -51,14 +51,6 @@ build() {
     done
 }
 
-newest_cached_root() {
-    local newest='' root
-    for root in "$CACHE"/toolchain/*; do
-        if [[ -d $root && $root != *.partial.* && (-z $newest || $root -nt $newest) ]]; then newest=$root; fi
-    done
-    printf '%s' "$newest"
-}
-
 need_index
 root=$CACHE/toolchain/$(key)
 if [[ ! -d $root ]]; then
@@ -66,7 +58,7 @@ if [[ ! -d $root ]]; then
     root=$CACHE/toolchain/$(key)
 fi
 if [[ ! -d $root ]] && offline; then
-    cached=$(newest_cached_root)
+    cached=$(newest_entry toolchain)
     [[ -z $cached ]] || say "offline: taking the cached ${cached##*/}"
     root=${cached:-$root}
 fi

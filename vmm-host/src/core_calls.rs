@@ -5,7 +5,7 @@
 //! the first byte of it is touched.
 
 use crate::host::{HypercallHost, BUFFER_LIMIT};
-use crate::hypercall::{Hypercall, HypercallResult};
+use crate::hypercall::{Hypercall, HypercallResult, Mode};
 use crate::stats::Counters;
 use crate::table::Handler;
 use hcall_abi::layout::{Clock, GuestInfo, TimeValue};
@@ -60,7 +60,13 @@ pub(crate) fn register(host: &HypercallHost, services: CoreServices) {
     let start = Instant::now();
     let counters = Arc::clone(host.counters());
 
-    add(host, number::PROBE, |_| Ok(PROBE_RESULT));
+    add(host, number::PROBE, |call| {
+        Ok(match call.mode()? {
+            Mode::Bits64 => PROBE_RESULT,
+            // The magic has no room there.
+            Mode::Bits32 => ABI_VERSION.get().into(),
+        })
+    });
     add(host, number::FEATURES, move |call| {
         feature_word(call, features)
     });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From a KVM exit to a call: which exits are hypercalls, and where their registers are.
 
-use crate::hypercall::Cpl;
+use crate::hypercall::{Cpl, Mode};
 use hcall_abi::carrier::CarrierRegisters;
 use hcall_abi::convention::Arguments;
 use hcall_abi::transport::PORT;
@@ -68,6 +68,8 @@ pub struct DecodedCall {
     pub arguments: Arguments,
     /// The caller's privilege level, where the exit itself says it.
     pub cpl: Option<Cpl>,
+    /// The caller's mode, where the exit itself says it.
+    pub mode: Option<Mode>,
 }
 
 /// Reads the call out of `run`, whose exit was recognised as one over `transport`, and
@@ -80,26 +82,30 @@ pub fn decode(run: &kvm_run, transport: Transport) -> Option<DecodedCall> {
     match transport {
         Transport::Instruction => {
             let hcall = xen_hypercall(run)?;
-            let width = if hcall.longmode != 0 {
-                u64::MAX
+            // Above 32 bits, a caller in 32-bit mode has what was left there before.
+            let (mode, width) = if hcall.longmode != 0 {
+                (Mode::Bits64, u64::MAX)
             } else {
-                u64::from(u32::MAX)
+                (Mode::Bits32, u64::from(u32::MAX))
             };
             Some(DecodedCall {
                 number: hcall.input & width,
                 arguments: arguments_of(registers).map(|argument| argument & width),
                 cpl: Some(Cpl::from_low_bits(hcall.cpl)),
+                mode: Some(mode),
             })
         }
         Transport::Carrier => Some(DecodedCall {
             number: carried_number(registers)?.into(),
             arguments: [registers.rsi, registers.rdi, registers.r8, registers.r9],
             cpl: Some(carrier_cpl(run)?),
+            mode: Some(Mode::Bits64),
         }),
         Transport::Port => Some(DecodedCall {
             number: registers.rax,
             arguments: arguments_of(registers),
             cpl: None,
+            mode: None,
         }),
         _ => None,
     }

@@ -5,7 +5,7 @@ use crate::batch::{self, BATCH_LIMIT};
 use crate::core_calls::{self, CoreServices};
 use crate::cpuid::{self, CpuidError};
 use crate::decode;
-use crate::hypercall::{Caller, Cpl, Hypercall, HypercallResult, StopRequest, Vcpu};
+use crate::hypercall::{Caller, Cpl, Hypercall, HypercallResult, Mode, StopRequest, Vcpu};
 use crate::intercept::{self, InterceptError};
 use crate::memory::CopyGuestMemory;
 use crate::stats::{Counters, Outcome};
@@ -13,9 +13,11 @@ use crate::table::{Answerer, Callers, Handler, HypercallTable, Snapshot, TableCa
 use hcall_abi::batch::BatchEntry;
 use hcall_abi::convention::Arguments;
 use hcall_abi::cpuid::{Advertisement, Features, Limits};
-use hcall_abi::number::KVM_LAST;
-use hcall_abi::result::KVM_ENOSYS_RESULT;
-use hcall_abi::{encode_result, Errno, HypercallNumber, Transport, TransportSet, ABI_VERSION};
+use hcall_abi::result::{KVM_ENOSYS_RESULT, MAX_PAYLOAD_32};
+use hcall_abi::{
+    encode_result, encode_result_32, Errno, HypercallNumber, NumberError, Transport, TransportSet,
+    ABI_VERSION,
+};
 use kvm_bindings::{kvm_run, CpuId, KVM_EXIT_HYPERCALL, KVM_EXIT_XEN, KVM_SYNC_X86_REGS};
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd, VmFd};
 use std::fmt;
@@ -24,6 +26,9 @@ use std::sync::Arc;
 
 /// Longest (GPA, length) buffer of a core call, in bytes.
 pub const BUFFER_LIMIT: u32 = 64 * 1024;
+
+/// The least payload that a caller in 32-bit mode cannot be given.
+const MORE_THAN_32_BIT_MODE_TAKES: u64 = MAX_PAYLOAD_32 + 1;
 
 /// What the vCPU's thread does after a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,10 +215,11 @@ impl HypercallHost {
         };
         self.counters.count_call(vcpu_id, transport);
         let mut caller = Caller {
-            vcpu,
+            vcpu: &mut *vcpu,
             vcpu_id,
             transport,
             cpl: call.cpl,
+            mode: call.mode,
             stop: None,
         };
         let answer = match u32::try_from(call.number) {
@@ -221,6 +227,7 @@ impl HypercallHost {
             Ok(number) => self.answer(table, number, call.arguments, &mut caller),
         };
         let stop = caller.stop;
+        let answer = fit(answer, call.mode, vcpu);
         answer_vcpu(vcpu.kvm_run(), answer);
         match stop {
             None => Disposition::Resume,
@@ -237,13 +244,18 @@ impl HypercallHost {
         arguments: Arguments,
         caller: &mut Caller<'_>,
     ) -> i64 {
-        if number <= KVM_LAST {
-            return KVM_ENOSYS_RESULT;
+        match HypercallNumber::new(number) {
+            Ok(number) => encode_result(self.call(table, number, arguments, caller)),
+            Err(error) => self.answer_unusable(caller.vcpu_id, error),
         }
-        encode_result(match HypercallNumber::new(number) {
-            Ok(number) => self.call(table, number, arguments, caller),
-            Err(_) => self.fail(caller.vcpu_id, Outcome::Unknown, Errno::ENOSYS),
-        })
+    }
+
+    /// The answer to a number that can never be registered.
+    fn answer_unusable(&self, vcpu_id: u32, error: NumberError) -> i64 {
+        match error {
+            NumberError::Kvm(_) => KVM_ENOSYS_RESULT,
+            _ => encode_result(self.fail(vcpu_id, Outcome::Unknown, Errno::ENOSYS)),
+        }
     }
 
     fn call(
@@ -281,10 +293,13 @@ impl HypercallHost {
     #[inline]
     fn answer_entry(&self, table: &Snapshot, entry: &BatchEntry, caller: &mut Caller<'_>) -> i64 {
         self.counters.count_call(caller.vcpu_id, caller.transport);
-        if !entry.is_well_formed() || !batch::admits(entry.number) {
-            return encode_result(self.fail(caller.vcpu_id, Outcome::Failed, Errno::EINVAL));
+        match HypercallNumber::new(entry.number) {
+            Ok(number) if entry.is_well_formed() && number.may_be_batched() => {
+                encode_result(self.call(table, number, entry.arguments, caller))
+            }
+            Err(error) if entry.is_well_formed() => self.answer_unusable(caller.vcpu_id, error),
+            _ => encode_result(self.fail(caller.vcpu_id, Outcome::Failed, Errno::EINVAL)),
         }
-        self.answer(table, entry.number, entry.arguments, caller)
     }
 
     fn run_handler(
@@ -311,6 +326,19 @@ impl HypercallHost {
     fn fail(&self, vcpu_id: u32, outcome: Outcome, errno: Errno) -> HypercallResult {
         self.counters.count_outcome(vcpu_id, outcome);
         Err(errno)
+    }
+}
+
+/// The answer as the caller's result register can hold it. Where the exit did not tell the
+/// caller's mode, KVM is asked only if it matters.
+fn fit(answer: i64, mode: Option<Mode>, vcpu: &dyn Vcpu) -> i64 {
+    let Ok(payload @ MORE_THAN_32_BIT_MODE_TAKES..) = u64::try_from(answer) else {
+        return answer;
+    };
+    match mode.map_or_else(|| vcpu.mode(), Ok) {
+        Ok(Mode::Bits64) => answer,
+        Ok(Mode::Bits32) => encode_result_32(Ok(payload)).into(),
+        Err(_) => encode_result(Err(Errno::EIO)),
     }
 }
 

@@ -9,7 +9,11 @@ use kvm_bindings::{kvm_regs, kvm_run, KVM_SYNC_X86_REGS};
 use kvm_ioctls::VcpuFd;
 use std::fmt;
 
-/// What a handler answers: a payload below 2^63, or an errno.
+/// EFER.LMA (SDM volume 3, 2.2.1).
+const LONG_MODE_ACTIVE: u64 = 1 << 10;
+
+/// What a handler answers: a payload below 2^63, or an errno. A payload of 2^31 or more
+/// reaches a caller in 32-bit mode as −EOVERFLOW.
 pub type HypercallResult = Result<u64, Errno>;
 
 /// A current privilege level, 0 (kernel) to 3 (process).
@@ -31,6 +35,15 @@ impl Cpl {
     }
 }
 
+/// How wide the registers of a caller are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// 64-bit mode.
+    Bits64,
+    /// 32-bit protected mode, or compatibility mode.
+    Bits32,
+}
+
 /// What the dispatcher needs of a vCPU. Implemented for [`VcpuFd`]; a test may implement
 /// it over a `kvm_run` of its own.
 pub trait Vcpu {
@@ -43,6 +56,16 @@ pub trait Vcpu {
     ///
     /// KVM's.
     fn privilege_level(&self) -> Result<Cpl, kvm_ioctls::Error>;
+
+    /// The mode that the vCPU is in, when the exit did not tell it. As provided, 64-bit
+    /// mode: that of vCPUs that are never in another.
+    ///
+    /// # Errors
+    ///
+    /// KVM's.
+    fn mode(&self) -> Result<Mode, kvm_ioctls::Error> {
+        Ok(Mode::Bits64)
+    }
 
     /// Translates a guest-virtual address by the guest's current page tables; `None` if
     /// it is not mapped.
@@ -61,6 +84,16 @@ impl Vcpu for VcpuFd {
 
     fn privilege_level(&self) -> Result<Cpl, kvm_ioctls::Error> {
         Ok(Cpl::from_low_bits(self.get_sregs()?.ss.dpl.into()))
+    }
+
+    fn mode(&self) -> Result<Mode, kvm_ioctls::Error> {
+        let sregs = self.get_sregs()?;
+        let long_mode = sregs.efer & LONG_MODE_ACTIVE != 0;
+        Ok(if long_mode && sregs.cs.l != 0 {
+            Mode::Bits64
+        } else {
+            Mode::Bits32
+        })
     }
 
     fn translate(&self, gva: u64) -> Result<Option<Gpa>, kvm_ioctls::Error> {
@@ -83,6 +116,8 @@ pub(crate) struct Caller<'call> {
     pub(crate) transport: Transport,
     /// The privilege level, where the exit itself said it.
     pub(crate) cpl: Option<Cpl>,
+    /// The mode, where the exit itself said it.
+    pub(crate) mode: Option<Mode>,
     /// What the last handler asked for.
     pub(crate) stop: Option<StopRequest>,
 }
@@ -92,6 +127,7 @@ pub struct Hypercall<'call> {
     number: HypercallNumber,
     arguments: Arguments,
     cpl: Option<Cpl>,
+    mode: Option<Mode>,
     transport: Transport,
     vcpu_id: u32,
     vcpu: &'call mut dyn Vcpu,
@@ -110,6 +146,7 @@ impl<'call> Hypercall<'call> {
             number,
             arguments,
             cpl: caller.cpl,
+            mode: caller.mode,
             transport: caller.transport,
             vcpu_id: caller.vcpu_id,
             vcpu: &mut *caller.vcpu,
@@ -155,6 +192,19 @@ impl<'call> Hypercall<'call> {
         match self.cpl {
             Some(cpl) => Ok(cpl),
             None => self.vcpu.privilege_level().map_err(|_| Errno::EIO),
+        }
+    }
+
+    /// The caller's mode. Free for calls by the instruction and the carrier; over the port
+    /// it is asked of KVM.
+    ///
+    /// # Errors
+    ///
+    /// EIO if KVM does not say.
+    pub fn mode(&self) -> Result<Mode, Errno> {
+        match self.mode {
+            Some(mode) => Ok(mode),
+            None => self.vcpu.mode().map_err(|_| Errno::EIO),
         }
     }
 

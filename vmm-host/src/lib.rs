@@ -96,5 +96,5 @@ pub mod vmm;
 
 pub use hcall_abi::{Errno, Gpa, HypercallNumber, Transport, TransportSet};
 pub use host::{Disposition, HypercallHost, StopReason, VcpuCalls};
-pub use hypercall::{Cpl, Hypercall, HypercallResult};
+pub use hypercall::{Cpl, Hypercall, HypercallResult, Mode};
 pub use table::{Callers, HypercallTable, TableError};

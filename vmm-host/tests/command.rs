@@ -115,8 +115,21 @@ fn files_that_are_no_guests() {
     let cut = file("cut-elf", b"\x7fELF\x02\x01\x01");
     let cut = cut.to_str().expect("a path of ours");
     expect_failure(&["run", cut], STATUS_VMM, &[cut, "damaged"]);
+    // A Multiboot header that requires a video mode.
+    let header = [0x1bad_b002_u32, 4, 0_u32.wrapping_sub(0x1bad_b002 + 4)];
+    let header: Vec<u8> = header.into_iter().flat_map(u32::to_le_bytes).collect();
+    let video = file("video", &header);
+    let video = video.to_str().expect("a path of ours");
+    expect_failure(
+        &["run", video],
+        STATUS_VMM,
+        &[video, "requires a video mode"],
+    );
+    let qemu = ["-kernel", video, "-append", "x"];
+    expect_failure(&qemu, STATUS_VMM, &[video, "requires a video mode"]);
+    expect_failure(&["-kernel", video, "-hda", "x"], STATUS_USAGE, &["-hda"]);
     let no_guest = env!("CARGO_BIN_EXE_hcall-vmm");
-    expect_failure(&["run", no_guest], STATUS_VMM, &["without a PVH note"]);
+    expect_failure(&["run", no_guest], STATUS_VMM, &["neither a PVH note"]);
 }
 
 #[test]

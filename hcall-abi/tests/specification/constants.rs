@@ -23,6 +23,7 @@ pub(crate) fn constants() -> Vec<(String, Value)> {
         convention::VMMCALL_BYTES,
         convention::VMCALL_BYTES,
         result::MAX_PAYLOAD,
+        result::MAX_PAYLOAD_32,
         result::KVM_ENOSYS_RESULT,
         Errno::MAX,
         number::CORE_FIRST,

@@ -8,13 +8,14 @@ use crate::structures::{structures, Assignments};
 use hcall_abi::carrier::CarrierRegisters;
 use hcall_abi::cpuid::{Advertisement, CpuidRegisters, BASE_STEP, FIRST_BASE};
 use hcall_abi::{
-    decode_result, decode_result_unprivileged, encode_result, CallError, Errno, HypercallNumber,
-    NumberError, Transport, TransportSet,
+    decode_result, decode_result_unprivileged, encode_result, encode_result_32, CallError, Errno,
+    HypercallNumber, NumberError, Transport, TransportSet,
 };
 use std::collections::BTreeSet;
 
 pub(crate) const NUMBERS: &[&str] = &["test number", "verdict"];
 pub(crate) const ENCODED: &[&str] = &["decision", "rax after"];
+pub(crate) const ENCODED_32: &[&str] = &["decision", "eax after"];
 pub(crate) const DECODED: &[&str] = &["rax", "at CPL 0", "at CPL > 0"];
 pub(crate) const DECODED_32: &[&str] = &["eax", "meaning"];
 pub(crate) const CALLS: &[&str] = &["call rax", "rbx", "rcx", "rdx", "rsi", "CPL", "rax after"];
@@ -52,19 +53,22 @@ fn numbers() {
 #[cfg_attr(miri, ignore = "reads the document, and Miri has no files")]
 fn encoded_results() {
     for row in Document::read().rows(ENCODED) {
-        let (kind, _) = row.cell(0).split_once(' ').expect("a kind and a value");
-        let value = register(row.codes(0)[0]);
-        let decision = match kind {
-            "payload" => Ok(value),
-            "errno" => Err(Errno::new(value as u16).expect("an errno")),
-            other => panic!("{}: {other:?} is no decision", row.place()),
-        };
-        assert_eq!(
-            encode_result(decision) as u64,
-            register(row.code(1)),
-            "{}",
-            row.place()
-        );
+        let rax = encode_result(decision(row.cell(0), &row.place()));
+        assert_eq!(rax as u64, register(row.code(1)), "{}", row.place());
+    }
+    for row in Document::read().rows(ENCODED_32) {
+        let eax = encode_result_32(decision(row.cell(0), &row.place()));
+        assert_eq!(eax as u32, word(row.code(1)), "{}", row.place());
+    }
+}
+
+/// "payload `1`" or "errno `1`".
+fn decision(words: &str, place: &str) -> Result<u64, Errno> {
+    let value = register(code_spans(words)[0]);
+    match words.split_once(' ') {
+        Some(("payload", _)) => Ok(value),
+        Some(("errno", _)) => Err(Errno::new(value as u16).expect("an errno")),
+        _ => panic!("{place}: {words:?} is no decision"),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::detect::Trap;
 use hcall_abi as abi;
+use hcall_abi::convention::Arguments;
 
 /// What a trap does when the processor refuses its instruction: nothing here, since a
 /// unikernel reports the exception. The Linux module puts an exception-table entry in
@@ -19,7 +20,19 @@ cfg_if::cfg_if! {
         mod x86_64;
         pub(crate) use x86_64::{cpuid, current_privilege_level, trap};
         pub use x86_64::{carrier_vmcall, carrier_vmmcall, port_out, vmcall, vmmcall};
+    } else if #[cfg(target_arch = "x86")] {
+        mod x86;
+        pub(crate) use x86::{cpuid, current_privilege_level, trap};
+        pub use x86::{port_out, vmcall, vmmcall};
     } else {
-        compile_error!("hcall-guest has no hypercall instructions for this architecture; it supports x86_64");
+        compile_error!("hcall-guest has no hypercall instructions for this architecture; it supports x86_64 and x86");
     }
+}
+
+/// The first argument that this architecture's registers cannot hold.
+pub(crate) fn too_wide(arguments: &Arguments) -> Option<u64> {
+    arguments
+        .iter()
+        .copied()
+        .find(|argument| usize::try_from(*argument).is_err())
 }

@@ -2,6 +2,7 @@
 //! Exceptions: an interrupt descriptor table whose every entry reports the exception
 //! through the panic handler, so that a fault ends the VM with words, not in silence.
 
+use super::vector;
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 
@@ -113,21 +114,6 @@ pub(super) fn load() {
     unsafe { asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack)) };
 }
 
-const fn name(vector: u64) -> &'static str {
-    match vector {
-        0 => "#DE, divide error",
-        1 => "#DB, debug",
-        2 => "NMI",
-        3 => "#BP, breakpoint",
-        6 => "#UD, invalid opcode",
-        8 => "#DF, double fault",
-        12 => "#SS, stack fault",
-        13 => "#GP, general protection",
-        14 => "#PF, page fault",
-        _ => "exception",
-    }
-}
-
 #[no_mangle]
 extern "C" fn hcall_exception(frame: &Frame) -> ! {
     let fault_address: u64;
@@ -135,7 +121,7 @@ extern "C" fn hcall_exception(frame: &Frame) -> ! {
     unsafe { asm!("mov {}, cr2", out(reg) fault_address, options(nomem, nostack)) };
     panic!(
         "{} (vector {}, error code {:#x}) at rip {:#x}, cs {:#x}, rflags {:#x}, rsp {:#x}, ss {:#x}, cr2 {:#x}",
-        name(frame.vector),
+        vector::name(frame.vector),
         frame.vector,
         frame.error_code,
         frame.rip,

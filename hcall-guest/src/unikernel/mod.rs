@@ -22,13 +22,26 @@
 //! Build it for `x86_64-unknown-none` with `-C relocation-model=static` and
 //! `-C link-arg=--image-base=0x100000`; no linker script is needed. When `main` returns
 //! the VM exits with status 0.
+//!
+//! For `i686-unknown-none`, which `targets/` of this crate describes, the same makes a
+//! 32-bit unikernel: a Multiboot image, which stays in protected mode without paging, and
+//! on one CPU.
 
-mod boot;
 mod console;
-mod exception;
 mod memory;
 mod panic;
-pub mod smp;
+mod vector;
+
+cfg_if::cfg_if! {
+    if #[cfg(target_arch = "x86")] {
+        mod x86;
+        use x86::boot;
+    } else {
+        mod boot;
+        mod exception;
+        pub mod smp;
+    }
+}
 
 pub use crate::{unikernel_entry as entry, unikernel_print as print, unikernel_println as println};
 pub use boot::command_line;

@@ -8,7 +8,7 @@ use hcall_abi::carrier::CarrierRegisters;
 use hcall_abi::convention::Arguments;
 use hcall_abi::transport::PORT;
 use hcall_abi::{Gpa, HypercallNumber, Transport, TransportSet};
-use hcall_vmm::hypercall::{Cpl, Vcpu};
+use hcall_vmm::hypercall::{Cpl, Mode, Vcpu};
 use hcall_vmm::{Disposition, HypercallHost, VcpuCalls};
 use kvm_bindings::kvm_xen_exit__bindgen_ty_1__bindgen_ty_1 as HcallExit;
 use kvm_bindings::{
@@ -135,6 +135,10 @@ impl Vcpu for Replay {
 
     fn privilege_level(&self) -> Result<Cpl, kvm_ioctls::Error> {
         Ok(Cpl::KERNEL)
+    }
+
+    fn mode(&self) -> Result<Mode, kvm_ioctls::Error> {
+        Ok(Mode::Bits64)
     }
 
     fn translate(&self, _gva: u64) -> Result<Option<Gpa>, kvm_ioctls::Error> {

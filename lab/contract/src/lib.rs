@@ -15,6 +15,15 @@ pub const MIX: [HypercallNumber; 5] = [
     HypercallNumber::user(0x104),
 ];
 
+/// As [`MIX`], for callers in 32-bit mode: 32-bit arguments, [`mix_32`].
+pub const MIX_32: [HypercallNumber; 5] = [
+    HypercallNumber::user(0x130),
+    HypercallNumber::user(0x131),
+    HypercallNumber::user(0x132),
+    HypercallNumber::user(0x133),
+    HypercallNumber::user(0x134),
+];
+
 /// `COUNT(transport)` → how many calls the host has received over the transport with this
 /// discriminant, this one included.
 pub const COUNT: HypercallNumber = HypercallNumber::user(0x110);
@@ -57,6 +66,11 @@ pub fn mix(arity: u64, arguments: [u64; 4]) -> u64 {
             (sum.rotate_left(17) ^ argument).wrapping_mul(0x9e37_79b9_7f4a_7c15)
         });
     (mixed ^ (mixed >> 32)) & (u64::MAX >> 1)
+}
+
+/// [`mix`] in the 31 bits that a caller in 32-bit mode can be answered with.
+pub fn mix_32(arity: u64, arguments: [u64; 4]) -> u64 {
+    mix(arity, arguments) & u64::from(u32::MAX >> 1)
 }
 
 /// [`mix`] of four arguments, with `cpl` in its low two bits.
@@ -114,5 +128,10 @@ impl ArgumentSequence {
             *argument = mixed ^ (mixed >> 31);
         }
         arguments
+    }
+    /// The lower halves of [`next_arguments`](Self::next_arguments).
+    pub fn next_arguments_32(&mut self, arity: usize) -> [u64; 4] {
+        self.next_arguments(arity)
+            .map(|argument| argument & u64::from(u32::MAX))
     }
 }

@@ -36,9 +36,13 @@ pub(crate) fn boot(
     suite: &Suite,
     shown: Shown,
 ) -> Result<Boot> {
-    let machine = workshop.descriptions.machine(&suite.machine)?.clone();
+    let mut machine = workshop.descriptions.machine(&suite.machine)?.clone();
     if let Some(tool) = tools(&machine).find(|tool| !is_installed(tool)) {
         return Ok(Boot::Missing(format!("{tool} is not installed")));
+    }
+    if let Some(script) = &machine.provision {
+        let program = provision::emulator(workshop, script)?.join(&machine.program);
+        machine.program = program.display().to_string();
     }
     let image = workshop.descriptions.image(&suite.image)?.clone();
     let additions = Additions {
@@ -134,7 +138,11 @@ fn tools(machine: &Machine) -> impl Iterator<Item = &str> {
         Medium::Kernel => &[][..],
         Medium::GrubIso => &medium::TOOLS[..],
     };
-    [machine.program.as_str()]
+    let program = machine
+        .provision
+        .is_none()
+        .then_some(machine.program.as_str());
+    program
         .into_iter()
         .chain(unshare)
         .chain(strip)
@@ -203,6 +211,11 @@ mod tests {
             "quiet lab.exec=@/lab/command-0 lab.exec=@/lab/command-1"
         );
         assert_eq!(tools(&machine).collect::<Vec<_>>(), ["x", "unshare"]);
+        let provided = Machine {
+            provision: Some("x.sh".to_owned()),
+            ..machine.clone()
+        };
+        assert_eq!(tools(&provided).collect::<Vec<_>>(), ["unshare"]);
 
         let directory = std::env::temp_dir().join(format!("hcall-boot-{}", std::process::id()));
         fs::create_dir_all(&directory).expect("a temporary directory");

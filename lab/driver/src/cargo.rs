@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What cargo builds for the lab's machines: static Linux programs and unikernels.
+//! What cargo builds for the lab's machines: static Linux programs and unikernels, those
+//! of 64 bits and those of 32.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,7 +10,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use crate::description::Source;
-use crate::provision::{cargo, none_target_arguments};
+use crate::provision::{cargo, i686_cargo, none_target_arguments};
 use crate::workshop::Workshop;
 
 const LINUX: &str = "x86_64-unknown-linux-gnu";
@@ -18,6 +19,9 @@ pub(crate) const NONE: &str = "x86_64-unknown-none";
 
 /// The packages that exist for [`NONE`] only.
 pub(crate) const UNIKERNEL_PACKAGES: [&str; 2] = ["hcall-unikernels", "hcall-lab-guests"];
+
+/// The package for 32-bit mode, which `i686-cargo.sh` has a target for.
+pub(crate) const PACKAGE_32: &str = "hcall-lab-guests32";
 
 /// Programs by package and name.
 pub(crate) type Programs = BTreeMap<(String, String), PathBuf>;
@@ -45,21 +49,27 @@ pub(crate) fn unikernels(
     workshop: &Workshop,
     packages: &[String],
 ) -> Result<Vec<(String, PathBuf)>> {
-    let unikernels = match workshop.unikernels.get() {
-        Some(unikernels) => unikernels,
-        None => {
-            let built = build_unikernels(workshop)?;
-            workshop.unikernels.get_or_init(|| built)
-        }
-    };
     let mut found = Vec::new();
     for package in packages {
-        let of_package = unikernels
+        let of_package = of_its_width(workshop, package)?
             .get(package)
             .with_context(|| format!("the package {package} has no unikernels"))?;
         found.extend_from_slice(of_package);
     }
     Ok(found)
+}
+
+/// The unikernels for the mode that those of `package` are for, built if they are not.
+fn of_its_width<'a>(workshop: &'a Workshop, package: &str) -> Result<&'a Unikernels> {
+    let (built, build): (_, fn(&Workshop) -> Result<Unikernels>) = match package {
+        PACKAGE_32 => (&workshop.unikernels_32, build_unikernels_32),
+        _ => (&workshop.unikernels, build_unikernels),
+    };
+    if let Some(unikernels) = built.get() {
+        return Ok(unikernels);
+    }
+    let unikernels = build(workshop)?;
+    Ok(built.get_or_init(|| unikernels))
 }
 
 /// A directory with the unikernels of these packages and nothing else.
@@ -125,11 +135,24 @@ fn build_unikernels(workshop: &Workshop) -> Result<Unikernels> {
                 .flat_map(|package| ["--package", package]),
         )
         .output(workshop)?;
+    Ok(by_package(&output))
+}
+
+fn build_unikernels_32(workshop: &Workshop) -> Result<Unikernels> {
+    println!("      building the 32-bit unikernels");
+    let output = i686_cargo("cargo build (32-bit unikernels)", workshop, "build")
+        .arguments(["--locked", "--release", "--bins", "--package", PACKAGE_32])
+        .arguments(["--message-format", "json-render-diagnostics"])
+        .output(workshop)?;
+    Ok(by_package(&output))
+}
+
+fn by_package(messages: &[String]) -> Unikernels {
     let mut unikernels = Unikernels::new();
-    for ((package, name), file) in executables(&output) {
+    for ((package, name), file) in executables(messages) {
         unikernels.entry(package).or_default().push((name, file));
     }
-    Ok(unikernels)
+    unikernels
 }
 
 /// The part of cargo's messages that matters here.

@@ -29,6 +29,9 @@ pub(crate) struct Descriptions {
 pub(crate) struct Machine {
     /// The emulator.
     pub(crate) program: String,
+    /// The script of `lab/provision` that provides it, and prints the directory where it
+    /// is; without one, it must be installed on this machine.
+    pub(crate) provision: Option<String>,
     /// Its arguments, in which `{kernel}`, `{initramfs}`, `{cmdline}`, `{iso}`, `{console}`
     /// and the names of `files` are replaced.
     pub(crate) arguments: Vec<String>,
@@ -104,8 +107,14 @@ pub(crate) enum Network {
 }
 
 impl Machine {
-    /// Finds names that stand for nothing, before anything is built.
-    fn check(&self) -> Result<()> {
+    /// Finds names that stand for nothing, before anything is built. `machines` is the
+    /// directory of descriptions.
+    fn check(&self, machines: &Path) -> Result<()> {
+        if let Some(script) = &self.provision {
+            if !machines.join("../provision").join(script).is_file() {
+                bail!("lab/provision has no script {script}");
+            }
+        }
         let mut words = Words::default();
         for name in ["kernel", "initramfs", "cmdline"] {
             words.set(name, "");
@@ -303,7 +312,7 @@ fn read_machines(directory: &Path) -> Result<BTreeMap<String, Machine>> {
         {
             let machine: Machine = read_toml(&path)?;
             machine
-                .check()
+                .check(directory)
                 .with_context(|| path.display().to_string())?;
             machines.insert(name.to_owned(), machine);
         }
@@ -337,6 +346,7 @@ mod tests {
 
     #[test]
     fn a_machine_names_only_what_it_has() {
+        let machines = Path::new(env!("CARGO_MANIFEST_DIR")).join("../machines");
         let machine = |more: &str| {
             let text = format!(
                 "program = 'x'\ncmdline = ''\nboot_limit_seconds = 1\n\
@@ -345,7 +355,7 @@ mod tests {
             toml::from_str::<Machine>(&text).expect("a machine")
         };
         let plain = machine("[files]\nsettings = ''");
-        plain.check().expect("it names its file");
+        plain.check(&machines).expect("it names its file");
         assert_eq!(
             (
                 plain.medium,
@@ -357,14 +367,15 @@ mod tests {
         );
         let from_iso = "medium = 'grub-iso'\nnetwork = 'none'\nconsole = 'file'\n\
                         [files]\nsettings = '{iso} {console}'";
-        machine(from_iso).check().expect("it has both");
+        machine(from_iso).check(&machines).expect("it has both");
         for wrong in [
             "",
             "[files]\nsettings = '{iso}'",
             "[files]\nsettings = '{console}'",
             "[files]\nsettings = '{settings}'",
+            "provision = 'absent.sh'\n[files]\nsettings = ''",
         ] {
-            assert!(machine(wrong).check().is_err(), "{wrong}");
+            assert!(machine(wrong).check(&machines).is_err(), "{wrong}");
         }
     }
 

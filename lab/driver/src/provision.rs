@@ -38,6 +38,11 @@ pub(crate) fn kernel(workshop: &Workshop) -> Result<PathBuf> {
     Ok(workshop.kernel.get_or_init(|| directory).clone())
 }
 
+/// The directory of an emulator that the script of this name provides.
+pub(crate) fn emulator(workshop: &Workshop, name: &str) -> Result<PathBuf> {
+    path_from(workshop, name, &[])
+}
+
 /// `hcall.ko` for a flavour of the kernel.
 pub(crate) fn module(workshop: &mut Workshop, flavour: Flavour) -> Result<PathBuf> {
     if let Some(module) = workshop.modules.get(&flavour) {
@@ -64,6 +69,17 @@ pub(crate) fn oldest_cargo(name: &str, workshop: &Workshop) -> Job {
     let target = workshop.places.output.join("oldest");
     Job::new(name, script(workshop, "in-toolchain.sh"))
         .arguments(["cargo"])
+        .environment("CARGO_TARGET_DIR", target)
+        .group(Group::Callers)
+        .limit(LIMIT)
+}
+
+/// A job that runs a command of cargo for 32-bit unikernels. A directory of its own keeps
+/// what the machine's cargo builds from being built anew by the other compiler.
+pub(crate) fn i686_cargo(name: &str, workshop: &Workshop, command: &str) -> Job {
+    let target = workshop.places.output.join("i686");
+    Job::new(name, script(workshop, "i686-cargo.sh"))
+        .arguments([command])
         .environment("CARGO_TARGET_DIR", target)
         .group(Group::Callers)
         .limit(LIMIT)

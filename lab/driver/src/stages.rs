@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use hcall_ktap::Report;
 
 use crate::bench;
-use crate::cargo::{self, NONE, UNIKERNEL_PACKAGES};
+use crate::cargo::{self, NONE, PACKAGE_32, UNIKERNEL_PACKAGES};
 use crate::libtest::Libtest;
 use crate::places::is_installed;
 use crate::process::{Collect, Finished, Job};
@@ -25,7 +25,7 @@ pub(crate) struct Stage {
 }
 
 /// All of them, in order.
-pub(crate) const STAGES: [Stage; 17] = [
+pub(crate) const STAGES: [Stage; 18] = [
     Stage {
         name: "format",
         run: format,
@@ -94,6 +94,10 @@ pub(crate) const STAGES: [Stage; 17] = [
         name: "lab suite vmx",
         run: |workshop| suite::run(workshop, "vmx"),
     },
+    Stage {
+        name: "lab suite vmx-linux",
+        run: |workshop| suite::run(workshop, "vmx-linux"),
+    },
 ];
 
 fn format(workshop: &mut Workshop) -> Result<Score> {
@@ -105,6 +109,7 @@ fn format(workshop: &mut Workshop) -> Result<Score> {
 fn workspace() -> impl Iterator<Item = &'static str> {
     let excluded = UNIKERNEL_PACKAGES
         .into_iter()
+        .chain([PACKAGE_32])
         .flat_map(|package| ["--exclude", package]);
     ["--locked", "--workspace"].into_iter().chain(excluded)
 }
@@ -141,7 +146,24 @@ fn lints_of_unikernels(workshop: &mut Workshop) -> Result<Score> {
         .arguments(unikernel_packages())
         .arguments(none_target_arguments(workshop)?)
         .arguments(["--", "-D", "warnings"]);
-    one_check("clippy for unikernels", job, workshop)
+    let mut score = one_check("clippy for unikernels", job, workshop)?;
+    let job = provision::i686_cargo("cargo clippy (32-bit unikernels)", workshop, "clippy")
+        .arguments([
+            "--locked",
+            "--package",
+            "hcall-guest",
+            "--package",
+            PACKAGE_32,
+        ])
+        .arguments([
+            "--features",
+            "hcall-guest/unikernel",
+            "--",
+            "-D",
+            "warnings",
+        ]);
+    score.add(one_check("clippy for 32-bit unikernels", job, workshop)?);
+    Ok(score)
 }
 
 fn cargo_tests(workshop: &mut Workshop) -> Result<Score> {
@@ -281,7 +303,8 @@ fn local_kvm(workshop: &mut Workshop) -> Result<Score> {
     }
     let suite = cargo::program(workshop, "hcall-suite-kvm", "kvm-suite")?;
     let vmm = cargo::program(workshop, "hcall-vmm", "hcall-vmm")?;
-    let guests = cargo::unikernel_directory(workshop, &UNIKERNEL_PACKAGES)?;
+    let [examples, guests] = UNIKERNEL_PACKAGES;
+    let guests = cargo::unikernel_directory(workshop, &[examples, guests, PACKAGE_32])?;
     let mut collect = Collect::default();
     let finished = Job::new("kvm-suite", suite)
         .arguments(["--guests".as_ref(), guests.as_os_str()])

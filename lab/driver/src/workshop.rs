@@ -33,6 +33,7 @@ pub(crate) struct Workshop {
     pub(crate) descriptions: Descriptions,
     pub(crate) programs: OnceCell<Programs>,
     pub(crate) unikernels: OnceCell<Unikernels>,
+    pub(crate) unikernels_32: OnceCell<Unikernels>,
     pub(crate) kernel: OnceCell<PathBuf>,
     pub(crate) modules: BTreeMap<Flavour, PathBuf>,
     /// The machines that were booted twice, and why.
@@ -51,6 +52,7 @@ impl Workshop {
             places,
             programs: OnceCell::new(),
             unikernels: OnceCell::new(),
+            unikernels_32: OnceCell::new(),
             kernel: OnceCell::new(),
             modules: BTreeMap::new(),
             retries: Vec::new(),

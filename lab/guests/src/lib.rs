@@ -2,4 +2,5 @@
 //! What several of the test unikernels need.
 #![no_std]
 
+pub mod descend;
 pub mod gate;

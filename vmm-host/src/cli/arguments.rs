@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What can be said on the command line.
 
-use crate::vmm::{MemorySize, TransportChoice, VcpuCount};
+use crate::vmm::{DebugExit, MemorySize, TransportChoice, VcpuCount};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hcall_abi::Transport;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Boot a guest: an ELF unikernel with a PVH note, a vmlinux, or a bzImage
+    /// Boot a guest: an ELF unikernel with a PVH note, a Multiboot image, a vmlinux, or a bzImage
     Run(RunArguments),
     /// Say what this machine's KVM can do, by doing it in a throw-away VM
     Probe(ProbeArguments),
@@ -32,7 +32,7 @@ pub(super) struct RunArguments {
     /// The guest's image
     pub(super) kernel: PathBuf,
 
-    /// Initramfs for Linux
+    /// Initramfs for Linux, or the module of a Multiboot image
     #[arg(long, value_name = "FILE")]
     pub(super) initrd: Option<PathBuf>,
 
@@ -53,6 +53,10 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "N", default_value_t = VcpuCount::ONE)]
     pub(super) vcpus: VcpuCount,
 
+    /// End when the guest writes to port 0xf4, with the status VALUE * 2 + 1
+    #[arg(long)]
+    debug_exit: bool,
+
     /// How hypercalls reach the VMM
     #[arg(long, value_enum, default_value_t)]
     pub(super) transport: TransportArgument,
@@ -64,6 +68,16 @@ pub(super) struct RunArguments {
     /// The KVM device
     #[arg(long, value_name = "PATH", default_value = "/dev/kvm")]
     pub(super) kvm: PathBuf,
+}
+
+impl RunArguments {
+    pub(super) fn debug_exit(&self) -> DebugExit {
+        if self.debug_exit {
+            DebugExit::Present
+        } else {
+            DebugExit::Absent
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -12,11 +12,14 @@
 //! }
 //! ```
 //!
+//! A command line that begins with an option and has QEMU's `-kernel` is read as QEMU
+//! would: `-kernel IMAGE -append TEXT -initrd FILE`, besides those of kvm-unit-tests.
+//!
 //! # Exit status
 //!
 //! | status | meaning |
 //! |---|---|
-//! | 0 to 255 | the guest's, from its `EXIT` |
+//! | 0 to 255 | the guest's, from its `EXIT` or the debug-exit port |
 //! | 0 | the guest reset the machine or halted |
 //! | 2 | the command line is wrong |
 //! | [`STATUS_ABNORMAL`] | the guest panicked, shut down, or KVM ended it |
@@ -24,6 +27,7 @@
 //! | 128 + *n* | signal *n* ended the VM |
 
 mod arguments;
+mod qemu;
 mod run;
 
 use crate::probe;
@@ -36,6 +40,8 @@ use std::io::Write;
 use std::process::ExitCode;
 use tracing_subscriber::filter::LevelFilter;
 
+/// Exit status when the command line is wrong; clap's too.
+const STATUS_USAGE: u8 = 2;
 /// Exit status when there was no VM to run.
 pub const STATUS_VMM: u8 = 125;
 /// Exit status when the guest ended abnormally.
@@ -44,7 +50,13 @@ pub const STATUS_ABNORMAL: u8 = 126;
 /// The whole command: reads the process's arguments, does what they say, and lets
 /// `register` add handlers to a VM before it runs.
 pub fn main(register: impl FnOnce(&HypercallTable) -> Result<(), TableError>) -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match qemu::translate(std::env::args_os().collect()) {
+        Ok(arguments) => Arguments::parse_from(arguments),
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(STATUS_USAGE);
+        }
+    };
     // Refused only if the embedding program has set up tracing already, which then stays.
     let _ = tracing_subscriber::fmt()
         .with_max_level(level(arguments.verbose))

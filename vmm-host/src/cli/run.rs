@@ -23,6 +23,7 @@ pub(super) fn run(
 ) -> anyhow::Result<u8> {
     let print_stats = arguments.stats;
     let vm = Vm::new(VmConfig {
+        debug_exit: arguments.debug_exit(),
         kvm: arguments.kvm,
         initrd: arguments.initrd,
         command_line: arguments.append,

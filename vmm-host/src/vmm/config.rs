@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct VmConfig {
     /// The KVM device.
     pub kvm: PathBuf,
-    /// ELF with a PVH note, or bzImage.
+    /// ELF with a PVH note, bzImage, or a Multiboot image.
     pub kernel: PathBuf,
-    /// Initramfs for Linux.
+    /// Initramfs for Linux, or the module of a Multiboot image.
     pub initrd: Option<PathBuf>,
     /// Command line for the guest.
     pub command_line: String,
@@ -36,12 +36,14 @@ pub struct VmConfig {
     pub cpuid_vendor: Option<[u8; 12]>,
     /// Where the serial port and `CONSOLE_WRITE` go.
     pub console: Console,
+    /// Whether a write to a port ends the VM.
+    pub debug_exit: DebugExit,
 }
 
 impl VmConfig {
     /// A VM with `kernel` and otherwise defaults: /dev/kvm, no initramfs, an empty command
     /// line, 256 MiB, one vCPU, the transports that work here, calls from CPL 0 only, the
-    /// vendor that KVM shows, the console on standard output.
+    /// vendor that KVM shows, the console on standard output, no debug-exit port.
     pub fn new(kernel: impl Into<PathBuf>) -> Self {
         Self {
             kvm: "/dev/kvm".into(),
@@ -54,6 +56,7 @@ impl VmConfig {
             callers: Callers::default(),
             cpuid_vendor: None,
             console: Console::new(std::io::stdout()),
+            debug_exit: DebugExit::Absent,
         }
     }
 }
@@ -67,6 +70,17 @@ pub enum TransportChoice {
     Only(Transport),
     /// These, unprobed.
     Unprobed(TransportSet),
+}
+
+/// Whether the VM has the port by which test images end, 0xf4: a write of *value*, of any
+/// size, ends it with the status *value* · 2 + 1, of which a process has the low 8 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DebugExit {
+    /// It has none.
+    #[default]
+    Absent,
+    /// It has it.
+    Present,
 }
 
 /// A size of guest memory in bytes: whole MiB, from [`MemorySize::MIN`] to

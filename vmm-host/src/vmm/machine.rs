@@ -84,7 +84,7 @@ impl Vm {
         if let Some(vendor) = config.cpuid_vendor {
             cpuid::show_vendor(&mut cpuid, vendor);
         }
-        let ports = Arc::new(Ports::new(serial.clone()));
+        let ports = Arc::new(Ports::new(serial.clone(), config.debug_exit));
         let stop = Arc::new(AtomicBool::new(false));
         let mut vcpus = Vec::new();
         for (id, fd) in (0..).zip(fds) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A small VMM: boots unikernels (ELF with a PVH note) and Linux (vmlinux by PVH, or
-//! bzImage) with a serial console, and answers their hypercalls.
+//! A small VMM: boots unikernels (ELF with a PVH note, or Multiboot images) and Linux
+//! (vmlinux by PVH, or bzImage) with a serial console, and answers their hypercalls.
 //!
 //! | module | is for |
 //! |---|---|
@@ -34,7 +34,9 @@ mod topology;
 mod vcpu;
 mod vcpu_threads;
 
-pub use config::{Console, MemorySize, TransportChoice, VcpuCount, VcpuCountError, VmConfig};
+pub use config::{
+    Console, DebugExit, MemorySize, TransportChoice, VcpuCount, VcpuCountError, VmConfig,
+};
 pub use error::VmError;
 #[cfg(feature = "cli")]
 pub(crate) use machine::open_kvm;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum End {
-    /// The guest called `EXIT` with this status.
+    /// The guest called `EXIT` with this status, or wrote it to the debug-exit port.
     Exit(u8),
     /// The guest called `PANIC` with this message.
     Panic(String),
@@ -100,6 +100,7 @@ impl Vcpu {
             .map_err(kvm("set the vCPU's segments"))?;
         let registers = kvm_regs {
             rip: entry.rip.get(),
+            rax: entry.rax,
             rbx: entry.rbx,
             rsi: entry.rsi,
             rflags: 2,
@@ -168,6 +169,7 @@ fn handle(ports: &Ports, exit: VcpuExit<'_>) -> Option<End> {
         VcpuExit::IoOut(port, data) => match ports.write(port, data) {
             PortWrite::Done => None,
             PortWrite::Reset => Some(End::Reset),
+            PortWrite::Exit(status) => Some(End::Exit(status)),
         },
         VcpuExit::IoIn(port, data) => {
             ports.read(port, data);

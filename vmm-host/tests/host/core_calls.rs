@@ -9,7 +9,7 @@ use hcall_abi::number::{
     TSC_KHZ,
 };
 use hcall_abi::version::PROBE_RESULT;
-use hcall_abi::{Errno, Transport};
+use hcall_abi::{Errno, Transport, ABI_VERSION};
 use hcall_vmm::core_calls::CoreServices;
 use hcall_vmm::{Disposition, HypercallHost, StopReason};
 use std::io::{self, Write};
@@ -71,6 +71,12 @@ fn every_core_call_of_this_version_has_a_handler() {
 fn simple_answers() {
     let (host, _memory) = core_host(Sink::default());
     assert_eq!(call(&host, PROBE.get(), [0; 4]), PROBE_RESULT as i64);
+    let mut vcpu = FakeVcpu::new();
+    vcpu.trap_32(PROBE.get().into(), [0; 4]);
+    let disposition = host.dispatch(&mut vcpu, 0, Transport::Instruction);
+    assert_eq!(disposition, Disposition::Resume);
+    let version = i64::from(ABI_VERSION.get());
+    assert_eq!(vcpu.answer(), version, "the magic has no room in 32 bits");
     let features = Features::CORE_CALLS.union(Features::BATCH).bits();
     assert_eq!(call(&host, FEATURES.get(), [0; 4]), features.into());
     assert_eq!(call(&host, FEATURES.get(), [1, 0, 0, 0]), 0);

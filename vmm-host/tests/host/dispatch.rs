@@ -4,7 +4,7 @@
 use crate::fake_vcpu::{call, host, FakeVcpu};
 use hcall_abi::result::KVM_ENOSYS_RESULT;
 use hcall_abi::{Errno, HypercallNumber, Transport};
-use hcall_vmm::{Callers, Disposition, StopReason};
+use hcall_vmm::{Callers, Disposition, Mode, StopReason};
 use std::sync::Arc;
 
 const SUM: HypercallNumber = HypercallNumber::user(1);
@@ -68,6 +68,53 @@ fn caller_in_32_bit_mode_has_32_bit_arguments() {
         Disposition::Resume
     );
     assert_eq!(vcpu.answer(), 0);
+}
+
+/// Over either transport of 32-bit mode: what eax cannot hold is an overflow.
+#[test]
+fn callers_in_32_bit_mode_get_32_bit_results() {
+    let (host, _memory) = host();
+    host.hypercalls()
+        .register(SUM, |call| match call.arg::<0>() {
+            1 => Err(Errno::EPERM),
+            shift => Ok((1 << shift) - 1),
+        })
+        .unwrap();
+    for (argument, due) in [
+        (31, 0x7fff_ffff),
+        (32, errno(Errno::EOVERFLOW)),
+        (63, errno(Errno::EOVERFLOW)),
+        (1, errno(Errno::EPERM)),
+    ] {
+        let mut vcpu = FakeVcpu::new();
+        vcpu.trap_32(SUM.get().into(), [argument, 0, 0, 0]);
+        let disposition = host.dispatch(&mut vcpu, 0, Transport::Instruction);
+        assert_eq!(disposition, Disposition::Resume);
+        assert_eq!(vcpu.answer(), due, "by the instruction, 2^{argument} - 1");
+
+        let mut vcpu = FakeVcpu::new();
+        vcpu.mode = Some(Mode::Bits32);
+        vcpu.out(SUM.get().into(), [argument, 0, 0, 0]);
+        let disposition = host.dispatch(&mut vcpu, 0, Transport::Port);
+        assert_eq!(disposition, Disposition::Resume);
+        assert_eq!(vcpu.answer(), due, "over the port, 2^{argument} - 1");
+    }
+}
+
+#[test]
+fn kvm_is_asked_for_the_mode_only_where_the_answer_depends_on_it() {
+    let (host, _memory) = host();
+    host.hypercalls()
+        .register(SUM, |call| Ok(call.arg::<0>()))
+        .unwrap();
+    for (argument, due) in [(0x7fff_ffff, 0x7fff_ffff), (0x8000_0000, errno(Errno::EIO))] {
+        let mut vcpu = FakeVcpu::new();
+        vcpu.mode = None;
+        vcpu.out(SUM.get().into(), [argument, 0, 0, 0]);
+        let disposition = host.dispatch(&mut vcpu, 0, Transport::Port);
+        assert_eq!(disposition, Disposition::Resume);
+        assert_eq!(vcpu.answer(), due);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use hcall_abi::carrier::CarrierRegisters;
 use hcall_abi::convention::Arguments;
 use hcall_abi::transport::PORT;
 use hcall_abi::{Gpa, Transport, TransportSet};
-use hcall_vmm::hypercall::{Cpl, Vcpu};
+use hcall_vmm::hypercall::{Cpl, Mode, Vcpu};
 use hcall_vmm::{Disposition, HypercallHost};
 use kvm_bindings::kvm_xen_exit__bindgen_ty_1__bindgen_ty_1 as HcallExit;
 use kvm_bindings::{
@@ -13,6 +13,9 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{HypercallExit, VcpuExit};
 use vm_memory::{GuestAddress, GuestMemoryMmap};
+
+/// EIO, as KVM would say it.
+const EIO: i32 = 5;
 
 /// Size of the test guest's memory.
 pub(crate) const MEMORY_SIZE: usize = 0x1_0000;
@@ -36,6 +39,8 @@ pub(crate) struct FakeVcpu {
     run: Box<kvm_run>,
     /// What KVM would say of the privilege level.
     pub(crate) cpl: u32,
+    /// What it would say of the mode; `None`: it would not say.
+    pub(crate) mode: Option<Mode>,
 }
 
 impl FakeVcpu {
@@ -43,6 +48,7 @@ impl FakeVcpu {
         Self {
             run: Box::default(),
             cpl: 0,
+            mode: Some(Mode::Bits64),
         }
     }
 
@@ -142,6 +148,10 @@ impl Vcpu for FakeVcpu {
 
     fn privilege_level(&self) -> Result<Cpl, kvm_ioctls::Error> {
         Ok(Cpl::from_low_bits(self.cpl))
+    }
+
+    fn mode(&self) -> Result<Mode, kvm_ioctls::Error> {
+        self.mode.ok_or(kvm_ioctls::Error::new(EIO))
     }
 
     fn translate(&self, gva: u64) -> Result<Option<Gpa>, kvm_ioctls::Error> {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Executes the trap instruction of the other vendor. #UD is due; the runtime reports it,
-//! after the instruction's bytes have been read again.
+//! Executes the trap instruction of the other vendor, at the CPL of the command line, 0 or
+//! 3. An exception is due; the runtime reports it, after the instruction's bytes have been
+//! read again.
 //!
 //! The host gets them by `PRINT(when, address, bytes)`: when 0 before the instruction is
-//! executed, 1 in the handler of #UD.
+//! executed, 1 in the handler of the exception, which is #UD or #GP.
 #![no_std]
 #![no_main]
 
@@ -13,22 +14,27 @@ use hcall_guest::abi::convention::TrapInstruction;
 use hcall_guest::abi::cpuid::CpuidRegisters;
 use hcall_guest::abi::number::PROBE;
 use hcall_guest::hcall3;
-use hcall_guest::unikernel::entry;
+use hcall_guest::unikernel::{command_line, entry};
 use hcall_lab_contract::PRINT;
+use hcall_lab_guests::descend::{self, Descent, Registers};
 use hcall_lab_guests::gate::{self, Reach};
 
 entry!(main);
 
 const INVALID_OPCODE: usize = 6;
+const GENERAL_PROTECTION: usize = 13;
 const BEFORE: u64 = 0;
 const AFTER: u64 = 1;
 
-/// The runtime's own handler of #UD.
+/// The runtime's own handlers of #UD and of #GP.
 #[no_mangle]
-static RUNTIME_HANDLER: AtomicU64 = AtomicU64::new(0);
+static RUNTIME_INVALID_OPCODE: AtomicU64 = AtomicU64::new(0);
+#[no_mangle]
+static RUNTIME_GENERAL_PROTECTION: AtomicU64 = AtomicU64::new(0);
 
-// What the handler of #UD finds is the processor's frame: rip first. It is left as it
-// was for the runtime's handler, whose report needs no other register.
+// What the handlers find is the processor's frame: rip first, after the error code if
+// there is one. It is left as it was for the runtime's handler, whose report needs no
+// other register.
 global_asm!(
     r#"
     .text
@@ -46,7 +52,14 @@ handle_invalid_opcode:
     and rsp, -16
     call report_after
     mov rsp, rbx
-    jmp [rip + RUNTIME_HANDLER]
+    jmp [rip + RUNTIME_INVALID_OPCODE]
+handle_general_protection:
+    mov rdi, [rsp + 8]
+    mov rbx, rsp
+    and rsp, -16
+    call report_after
+    mov rsp, rbx
+    jmp [rip + RUNTIME_GENERAL_PROTECTION]
     "#
 );
 
@@ -54,23 +67,29 @@ extern "C" {
     fn execute_vmmcall();
     fn execute_vmcall();
     fn handle_invalid_opcode();
+    fn handle_general_protection();
 }
 
 fn main() {
-    let code = match TrapInstruction::for_vendor(vendor()) {
-        Some(TrapInstruction::Vmmcall) => execute_vmcall as *const () as u64,
-        Some(TrapInstruction::Vmcall) => execute_vmmcall as *const () as u64,
-        None => panic!("neither VMMCALL nor VMCALL is known to be the processor's"),
+    let native = TrapInstruction::for_vendor(vendor())
+        .expect("VMMCALL or VMCALL is known to be the processor's");
+    match command_line() {
+        "0" => execute(native),
+        "3" => execute_at_cpl_3(native),
+        other => panic!("no such CPL: {other}"),
+    }
+}
+
+fn execute(native: TrapInstruction) {
+    let code = match native {
+        TrapInstruction::Vmmcall => execute_vmcall as *const () as u64,
+        TrapInstruction::Vmcall => execute_vmmcall as *const () as u64,
     };
-    // SAFETY: the handler keeps the processor's frame and ends in the runtime's.
-    let handler = unsafe {
-        let ours = handle_invalid_opcode as *const () as u64;
-        gate::replace(INVALID_OPCODE, ours, Reach::Kernel)
-    };
-    RUNTIME_HANDLER.store(handler, Ordering::Relaxed);
+    watch();
     report(BEFORE, code);
     let result: u64;
-    // SAFETY: #UD is what is wanted; a host that answers does what PROBE does, nothing.
+    // SAFETY: an exception is what is wanted; a host that answers does what PROBE does,
+    // nothing.
     unsafe {
         asm!(
             "call {code}",
@@ -80,6 +99,36 @@ fn main() {
         );
     }
     panic!("the other vendor's instruction was executed; rax is {result:#x}");
+}
+
+fn execute_at_cpl_3(native: TrapInstruction) {
+    let code = match native {
+        TrapInstruction::Vmmcall => descend::VMCALL,
+        TrapInstruction::Vmcall => descend::VMMCALL,
+    };
+    let descent = Descent::prepare();
+    watch();
+    report(BEFORE, code as *const () as u64);
+    let registers = Registers([PROBE.get().into(), 0, 0, 0, 0, 0, 0, 0]);
+    let back = descent.run(code, &registers, descend::flags(0));
+    panic!("the other vendor's instruction was executed: {back:x?}");
+}
+
+/// Has the exceptions reported to the host before the runtime gets them.
+fn watch() {
+    // SAFETY: the handlers keep the processor's frame and end in the runtime's.
+    let [invalid_opcode, general_protection] = unsafe {
+        [
+            (INVALID_OPCODE, handle_invalid_opcode as *const () as u64),
+            (
+                GENERAL_PROTECTION,
+                handle_general_protection as *const () as u64,
+            ),
+        ]
+        .map(|(vector, handler)| gate::replace(vector, handler, Reach::Kernel))
+    };
+    RUNTIME_INVALID_OPCODE.store(invalid_opcode, Ordering::Relaxed);
+    RUNTIME_GENERAL_PROTECTION.store(general_protection, Ordering::Relaxed);
 }
 
 fn vendor() -> [u8; 12] {

@@ -10,6 +10,7 @@ use hcall_ktap::{CaseResult, Suite, Verdict};
 use hcall_lab_contract::{concurrent_answer, CONCURRENT, NO_OTHER_CPUS};
 use hcall_vmm::vmm::{End, TransportChoice, VcpuCount, Vm, VmConfig};
 use hcall_vmm::{Errno, Hypercall, HypercallHost, HypercallResult};
+use rustix::thread::sched_getcpu;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -36,22 +37,31 @@ pub(crate) enum Due {
     Impossible,
 }
 
+/// How much of it there is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    /// The most calls that each vCPU makes.
+    pub(crate) most_calls: u64,
+    /// The least number of processors of this machine that answer calls.
+    pub(crate) processors: usize,
+}
+
 pub(crate) fn add_case<'a>(
     suite: Suite<'a>,
     guests: &Path,
     transport: Transport,
     due: Due,
-    most_calls: u64,
+    scale: Scale,
 ) -> Suite<'a> {
     let kernel = guests.join("concurrent");
-    let calls = calls(transport).min(most_calls);
+    let calls = calls(transport).min(scale.most_calls);
     suite.case(
         format!("{transport}: {VCPUS} vCPUs, {calls} calls each, {SWAPS} swaps of the handler"),
         move || match due {
             Due::Impossible => Ok(Verdict::Skip(format!(
                 "transport '{transport}' does not work on this machine's KVM"
             ))),
-            _ => concurrent(&kernel, transport, due, calls),
+            _ => concurrent(&kernel, transport, due, calls, scale.processors),
         },
     )
 }
@@ -64,7 +74,14 @@ fn calls(transport: Transport) -> u64 {
     }
 }
 
-fn concurrent(kernel: &Path, transport: Transport, due: Due, calls: u64) -> CaseResult {
+fn concurrent(
+    kernel: &Path,
+    transport: Transport,
+    due: Due,
+    calls: u64,
+    processors: usize,
+) -> CaseResult {
+    require_processors(processors)?;
     let arrivals = Arc::new(Arrivals::default());
     let swapper = Mutex::new(None);
     let mut config = VmConfig::new(kernel);
@@ -94,7 +111,20 @@ fn concurrent(kernel: &Path, transport: Transport, due: Due, calls: u64) -> Case
     run.expect_end(&End::Exit(0))?;
     equal("swaps while calls were made", swaps, SWAPS)?;
     arrivals.check(&run, calls)?;
+    arrivals.check_processors(processors)?;
     Ok(Verdict::Pass)
+}
+
+/// This machine has as many processors.
+fn require_processors(least: usize) -> Result<(), String> {
+    let processors = thread::available_parallelism().map_err(|error| error.to_string())?;
+    if processors.get() < least {
+        return Err(format!(
+            "this machine has {processors} processor(s), and the case requires {least}: see \
+             --require-processors"
+        ));
+    }
+    Ok(())
 }
 
 /// Registers the first handler, and swaps it for the other as the calls go on.
@@ -135,6 +165,8 @@ fn start_swapping(
 #[derive(Debug, Default)]
 struct Arrivals {
     answered: [[AtomicU64; 2]; VCPUS as usize],
+    /// A bit for each of this machine's first 64 processors on which a call was answered.
+    processors: AtomicU64,
     wrong: Mutex<Option<String>>,
 }
 
@@ -157,8 +189,32 @@ impl Arrivals {
                 call.vcpu_id()
             ));
         }
+        self.note_processor();
         answered[which as usize].fetch_add(1, Ordering::Relaxed);
         Ok(concurrent_answer(which, vcpu, counter))
+    }
+
+    fn note_processor(&self) {
+        let bit = u32::try_from(sched_getcpu())
+            .ok()
+            .and_then(|processor| 1_u64.checked_shl(processor))
+            .unwrap_or(0);
+        if self.processors.load(Ordering::Relaxed) & bit == 0 {
+            self.processors.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    /// The calls were answered on as many processors of this machine.
+    fn check_processors(&self, least: usize) -> Result<(), String> {
+        let mask = self.processors.load(Ordering::Relaxed);
+        let count = mask.count_ones();
+        println!("# processors of this machine that answered: {count} (mask {mask:#x})");
+        if usize::try_from(count).is_ok_and(|count| count < least) {
+            return Err(format!(
+                "calls were answered on {count} processor(s), and the case requires {least}"
+            ));
+        }
+        Ok(())
     }
 
     /// Every call came once and in order, and what the guest counted is what came.

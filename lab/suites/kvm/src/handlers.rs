@@ -3,11 +3,12 @@
 
 use hcall_abi::{Errno, Gpa, Transport};
 use hcall_lab_contract::{
-    level_mix, mix, ArgumentSequence, COUNT, FAIL, FILL, LEVEL, MIX, OPEN_LEVEL, PRINT, SUM,
+    level_mix, mix, mix_32, ArgumentSequence, COUNT, FAIL, FILL, LEVEL, MIX, MIX_32, OPEN_LEVEL,
+    PRINT, SUM,
 };
 use hcall_vmm::hypercall::HypercallResult;
 use hcall_vmm::stats::Counters;
-use hcall_vmm::{Callers, Hypercall, HypercallTable, TableError};
+use hcall_vmm::{Callers, Hypercall, HypercallTable, Mode, TableError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,7 +20,9 @@ const BUFFER_LIMIT: u64 = 1 << 16;
 pub(crate) struct Record {
     /// Calls of `MIX[arity]`.
     pub(crate) mixed: [AtomicU64; MIX.len()],
-    /// Of all of them, over which transport.
+    /// Calls of `MIX_32[arity]`.
+    pub(crate) mixed_32: [AtomicU64; MIX_32.len()],
+    /// Of `MIX`, over which transport.
     pub(crate) mixed_over: [AtomicU64; Transport::ALL.len()],
     /// The first call whose arguments were not the expected ones.
     wrong: Mutex<Option<String>>,
@@ -73,8 +76,31 @@ pub(crate) fn register(
             Ok(mix(arity as u64, call.args()))
         })?;
     }
+    register_32(table, &record)?;
     register_simple(table, counters, &record)?;
     Ok(record)
+}
+
+/// The arguments of these are always known: only guests in 32-bit mode make these calls.
+fn register_32(table: &HypercallTable, record: &Arc<Record>) -> Result<(), TableError> {
+    for (arity, number) in MIX_32.into_iter().enumerate() {
+        let record = Arc::clone(record);
+        let sequence = Mutex::new(ArgumentSequence::new(arity as u64));
+        table.register(number, move |call| {
+            let round = record.mixed_32[arity].fetch_add(1, Ordering::Relaxed);
+            let expected = lock(&sequence).next_arguments_32(arity);
+            if call.args() != expected || call.mode()? != Mode::Bits32 {
+                record.report_wrong(format!(
+                    "32-bit arity {arity}, round {round}: expected {expected:#x?}, got {:#x?} \
+                     in {:?}",
+                    call.args(),
+                    call.mode()
+                ));
+            }
+            Ok(mix_32(arity as u64, call.args()))
+        })?;
+    }
+    Ok(())
 }
 
 fn register_simple(

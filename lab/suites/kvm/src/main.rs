@@ -11,6 +11,8 @@ mod concurrent;
 mod handlers;
 mod linux;
 mod mixing;
+mod modes;
+mod multiboot;
 mod probing;
 mod rings;
 mod running;
@@ -42,6 +44,11 @@ struct Arguments {
     /// Transports that must work here; without it, one that does not is skipped
     #[arg(long, value_enum)]
     require: Vec<Required>,
+
+    /// Processors that this machine must have, and that the calls must be answered on where
+    /// several vCPUs call at once
+    #[arg(long, default_value_t = 1, hide_default_value = true)]
+    require_processors: usize,
 
     /// The most calls that each vCPU makes where several call at once; for slow machines
     #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
@@ -102,6 +109,8 @@ fn main() -> ExitCode {
     }
     let wanted = required.iter().fold(working, |set, one| set.with(*one));
     suite = rings::add_cases(suite, &arguments.guests, wanted);
+    suite = modes::add_cases(suite, &arguments.guests, wanted);
+    suite = multiboot::add_cases(suite, &arguments.guests, arguments.vmm.as_deref());
     suite = mixing::add_cases(suite, &arguments.guests, working);
     for transport in Transport::ALL {
         let due = match (working.contains(transport), required.contains(&transport)) {
@@ -114,7 +123,10 @@ fn main() -> ExitCode {
             &arguments.guests,
             transport,
             due,
-            arguments.concurrent_calls,
+            concurrent::Scale {
+                most_calls: arguments.concurrent_calls,
+                processors: arguments.require_processors,
+            },
         );
     }
     if let Some(vmm) = &arguments.vmm {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A unikernel that executes the other vendor's instruction: #UD, at once, and its text
-//! is as it was.
+//! A unikernel that executes the other vendor's instruction, at CPL 0 or at CPL 3: an
+//! exception, at once, and its text is as it was.
 
 use crate::handlers::{lock, Arguments};
 use crate::probing;
@@ -27,16 +27,29 @@ pub(crate) fn add_cases<'a>(
     transport: Transport,
     wanted: bool,
 ) -> Suite<'a> {
-    let guest = guests.join("wrong-vendor");
-    let name = format!("{transport}: the other vendor's instruction faults, its text unchanged");
-    suite.case(name, move || {
-        if !wanted {
-            return Ok(Verdict::Skip(format!(
-                "transport '{transport}' does not work on this machine's KVM"
-            )));
-        }
-        refused(&guest, transport)
+    [0, 3].into_iter().fold(suite, |suite, cpl| {
+        let guest = guests.join("wrong-vendor");
+        let name = format!(
+            "{transport}: the other vendor's instruction at CPL {cpl} faults, its text unchanged"
+        );
+        suite.case(name, move || {
+            if !wanted {
+                return Ok(Verdict::Skip(format!(
+                    "transport '{transport}' does not work on this machine's KVM"
+                )));
+            }
+            refused(&guest, transport, cpl)
+        })
     })
+}
+
+/// What KVM makes of it, once it may not repair it: at CPL 0 what the processor says; at
+/// CPL 3 its emulator, which looks first, finds VMCALL privileged, and VMMCALL not.
+fn exception(native: TrapInstruction, cpl: u8) -> &'static str {
+    match (other(native), cpl) {
+        (TrapInstruction::Vmcall, 3) => "#GP",
+        _ => "#UD",
+    }
 }
 
 /// The instruction that is not `native`.
@@ -47,12 +60,26 @@ pub(crate) fn other(native: TrapInstruction) -> TrapInstruction {
     }
 }
 
+/// The guest's code segment of this CPL.
+fn code_selector(cpl: u8) -> u16 {
+    match cpl {
+        0 => 0x08,
+        _ => 0x23,
+    }
+}
+
 fn little_endian(instruction: TrapInstruction) -> u32 {
     let [first, second, third] = instruction.bytes();
     u32::from_le_bytes([first, second, third, 0])
 }
 
-fn refused(guest: &Path, transport: Transport) -> CaseResult {
+fn refused(guest: &Path, transport: Transport, cpl: u8) -> CaseResult {
+    if cpl > 0 && probing::is_software()? {
+        return Ok(Verdict::Skip(
+            "KVM here is a software implementation, which runs CPL 3 on the processor itself"
+                .into(),
+        ));
+    }
     let kvm = Kvm::new().map_err(|error| format!("cannot open /dev/kvm: {error}"))?;
     let vm = kvm.create_vm().map_err(|error| error.to_string())?;
     if !can_disable_text_rewriting(&vm) {
@@ -64,6 +91,7 @@ fn refused(guest: &Path, transport: Transport) -> CaseResult {
     }
     let mut config = VmConfig::new(guest);
     config.transport = TransportChoice::Only(transport);
+    config.command_line = cpl.to_string();
     let run = run(config, Arguments::Any, LIMIT, |_| {})?;
     let End::Panic(message) = &run.end else {
         return Err(format!("ended with {:?}, expected a panic", run.end));
@@ -82,8 +110,10 @@ fn refused(guest: &Path, transport: Transport) -> CaseResult {
             "{before:x} at {address:x} became {after:x} at {rip:x}"
         ));
     }
-    if !message.contains("#UD") || !message.contains(&format!("rip {address:#x},")) {
-        return Err(format!("expected #UD at {address:#x}, found: {message}"));
+    let exception = exception(native, cpl);
+    let place = format!("rip {address:#x}, cs {:#x},", code_selector(cpl));
+    if !message.contains(exception) || !message.contains(&place) {
+        return Err(format!("expected {exception} at {place} found: {message}"));
     }
     Ok(Verdict::Pass)
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the guest finds at its I/O ports: a UART, a CMOS that says nothing, and the reset
-//! line of the keyboard controller. Interrupt controllers and timer are KVM's.
+//! What the guest finds at its I/O ports: a UART, a CMOS that says nothing, the reset line
+//! of the keyboard controller and, if asked for, a port that ends the VM. Interrupt controllers and timer are KVM's.
 
 mod cmos;
+mod debug_exit;
 mod serial;
 
 pub(super) use serial::{Serial, SERIAL_IRQ};
 
+use super::config::DebugExit;
 use cmos::Cmos;
 
 /// What an unclaimed port reads as: a bus that nobody drives.
@@ -27,6 +29,8 @@ const CONTROLLER_READY: u8 = 0;
 pub(super) enum PortWrite {
     Done,
     Reset,
+    /// The process ends with this status.
+    Exit(u8),
 }
 
 /// The devices of a VM, shared by its vCPUs.
@@ -34,17 +38,22 @@ pub(super) enum PortWrite {
 pub(super) struct Ports {
     serial: Serial,
     cmos: Cmos,
+    debug_exit: DebugExit,
 }
 
 impl Ports {
-    pub(super) fn new(serial: Serial) -> Self {
+    pub(super) fn new(serial: Serial, debug_exit: DebugExit) -> Self {
         Self {
             serial,
             cmos: Cmos::default(),
+            debug_exit,
         }
     }
 
     pub(super) fn write(&self, port: u16, data: &[u8]) -> PortWrite {
+        if self.debug_exit == DebugExit::Present && debug_exit::PORTS.contains(&port) {
+            return PortWrite::Exit(debug_exit::status(data));
+        }
         match (port, data) {
             (SERIAL_FIRST..=SERIAL_LAST, [byte]) => {
                 self.serial.write((port - SERIAL_FIRST) as u8, *byte);

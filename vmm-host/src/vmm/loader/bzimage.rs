@@ -60,6 +60,7 @@ pub(super) fn load(
         .map_err(|_| LoadError::BootStructures)?;
     Ok(Entry {
         rip: Gpa::new(loaded.kernel_load.0),
+        rax: 0,
         rbx: 0,
         rsi: ZERO_PAGE.0,
     })

@@ -3,16 +3,18 @@
 //!
 //! | address | what |
 //! |---|---|
-//! | 0x6000 | PVH start info, its memory map and module list |
+//! | 0x6000 | PVH start info, its memory map and module list; or the Multiboot information |
 //! | 0x7000 | Linux' zero page (bzImage) |
 //! | 0x2_0000 | command line |
 //! | 0x10_0000 … | the image, where it wants to be |
-//! | end of low memory | initramfs, page-aligned |
+//! | end of low memory | initramfs or Multiboot module, page-aligned |
 
 mod bzimage;
+mod multiboot;
 mod pvh;
 
 use hcall_abi::Gpa;
+use multiboot::MultibootError;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::unix::fs::FileExt;
@@ -44,7 +46,9 @@ pub(super) struct Guest<'config> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) rip: Gpa,
-    /// PVH: the start info's address.
+    /// Multiboot: the loader's magic.
+    pub(super) rax: u64,
+    /// PVH: the start info's address. Multiboot: the information's.
     pub(super) rbx: u64,
     /// bzImage: the zero page's address.
     pub(super) rsi: u64,
@@ -69,16 +73,24 @@ pub enum LoadError {
         /// Why.
         source: std::io::Error,
     },
-    /// Neither ELF nor bzImage.
-    #[error("{0} is not a guest: it is neither an ELF file nor a Linux bzImage")]
+    /// Neither ELF nor bzImage nor Multiboot.
+    #[error("{0} is not a guest: it is neither an ELF file nor a Linux bzImage, and has no Multiboot header")]
     UnknownImage(PathBuf),
     /// ELF without a PVH entry.
     #[error(
-        "{0} is an ELF file without a PVH note (XEN_ELFNOTE_PHYS32_ENTRY), so there is no \
-         entry point to start it at; link hcall-guest with its feature 'unikernel', or build \
-         Linux with CONFIG_PVH"
+        "{0} is an ELF file with neither a PVH note (XEN_ELFNOTE_PHYS32_ENTRY) nor a Multiboot \
+         header, so there is no entry point to start it at; link hcall-guest with its feature \
+         'unikernel', or build Linux with CONFIG_PVH"
     )]
     NoPvhNote(PathBuf),
+    /// A Multiboot image that cannot be loaded.
+    #[error("{path} is a Multiboot image that cannot be loaded")]
+    Multiboot {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: MultibootError,
+    },
     /// The loader refused the image.
     #[error("cannot load {path} into {memory} MiB of guest memory; the file is damaged or the guest needs more with --memory")]
     Image {
@@ -110,6 +122,7 @@ pub(super) fn load(memory: &GuestMemoryMmap, guest: Guest<'_>) -> Result<Entry, 
     let mut image = open(guest.kernel)?;
     write_command_line(memory, guest.command_line)?;
     match kind(&image) {
+        Some(Kind::Multiboot(header)) => multiboot::load(memory, &image, header, guest),
         Some(Kind::Elf) => pvh::load(memory, &mut image, guest),
         Some(Kind::BzImage) => bzimage::load(memory, &mut image, guest),
         None => Err(LoadError::UnknownImage(guest.kernel.into())),
@@ -118,17 +131,21 @@ pub(super) fn load(memory: &GuestMemoryMmap, guest: Guest<'_>) -> Result<Entry, 
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
+    Multiboot(multiboot::Header),
     Elf,
     BzImage,
 }
 
-/// The kind by its magic: ELF at the start, "HdrS" at 0x202 of a bzImage.
+/// The kind by its magic: a Multiboot header wherever it stands, ELF at the start, "HdrS"
+/// at 0x202 of a bzImage.
 fn kind(image: &File) -> Option<Kind> {
     let has = |magic: &[u8; 4], offset| {
         let mut bytes = [0; 4];
         image.read_exact_at(&mut bytes, offset).is_ok() && bytes == *magic
     };
-    if has(b"\x7fELF", 0) {
+    if let Some(header) = multiboot::find(image) {
+        Some(Kind::Multiboot(header))
+    } else if has(b"\x7fELF", 0) {
         Some(Kind::Elf)
     } else if has(b"HdrS", 0x202) {
         Some(Kind::BzImage)

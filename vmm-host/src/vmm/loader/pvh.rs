@@ -45,6 +45,7 @@ pub(super) fn load(
     write_start_info(memory, initrd)?;
     Ok(Entry {
         rip: Gpa::new(entry.0),
+        rax: 0,
         rbx: START_INFO.0,
         rsi: 0,
     })

@@ -6,9 +6,9 @@
 //! of CPL 3, a task state segment with the stack for the way up, and pages that CPL 3
 //! may use.
 
+use crate::gate::{self, Reach};
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
-use hcall_lab_guests::gate::{self, Reach};
 
 const BREAKPOINT: usize = 3;
 const TASK_SELECTOR: u16 = 0x28;
@@ -23,6 +23,7 @@ const TABLE_ENTRIES: usize = 512;
 global_asm!(
     r#"
     .text
+    .global at_cpl3_vmmcall, at_cpl3_vmcall, at_cpl3_port, descend, ascend
 at_cpl3_vmmcall:
     vmmcall
     int3
@@ -84,26 +85,31 @@ extern "C" {
 }
 
 /// A trap at CPL 3.
-pub(crate) type Code = unsafe extern "C" fn();
+pub type Code = unsafe extern "C" fn();
 
-pub(crate) const VMMCALL: Code = at_cpl3_vmmcall;
-pub(crate) const VMCALL: Code = at_cpl3_vmcall;
-pub(crate) const PORT: Code = at_cpl3_port;
+/// VMMCALL.
+pub const VMMCALL: Code = at_cpl3_vmmcall;
+/// VMCALL.
+pub const VMCALL: Code = at_cpl3_vmcall;
+/// `out` to the ABI's port.
+pub const PORT: Code = at_cpl3_port;
 
 /// rax, rbx, rcx, rdx, rsi, rdi, r8, r9.
 #[derive(Debug)]
-pub(crate) struct Registers(pub(crate) [u64; 8]);
+pub struct Registers(pub [u64; 8]);
 
 /// What came up from CPL 3.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Back {
-    pub(crate) rax: u64,
-    pub(crate) cs: u64,
+pub struct Back {
+    /// What was in rax.
+    pub rax: u64,
+    /// The code segment that it came from.
+    pub cs: u64,
 }
 
 /// rflags with this I/O privilege level, and interrupts off.
-pub(crate) const fn flags(io_privilege: u64) -> u64 {
+pub const fn flags(io_privilege: u64) -> u64 {
     const FIXED: u64 = 2;
     FIXED | (io_privilege << 12)
 }
@@ -161,11 +167,11 @@ struct TablePointer {
 
 /// Proof that everything is in place.
 #[derive(Debug)]
-pub(crate) struct Descent(());
+pub struct Descent(());
 
 impl Descent {
-    /// Puts everything in place.
-    pub(crate) fn prepare() -> Self {
+    /// Puts everything in place; to be called once.
+    pub fn prepare() -> Self {
         open_pages();
         load_segments();
         // SAFETY: `ascend` takes INT3 of the code above, and nothing else executes INT3.
@@ -174,7 +180,7 @@ impl Descent {
     }
 
     /// Executes `code` at CPL 3.
-    pub(crate) fn run(&self, code: Code, registers: &Registers, flags: u64) -> Back {
+    pub fn run(&self, code: Code, registers: &Registers, flags: u64) -> Back {
         // SAFETY: `prepare` has run; the code is one of the three above, and the calls
         // that this guest makes do not touch its memory.
         unsafe { descend(code, registers.0.as_ptr(), flags) }

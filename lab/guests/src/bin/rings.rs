@@ -4,15 +4,13 @@
 #![no_std]
 #![no_main]
 
-mod descend;
-
-use descend::{Descent, Registers};
 use hcall_guest::abi::carrier::CarrierRegisters;
 use hcall_guest::abi::convention::TrapInstruction;
 use hcall_guest::abi::Transport;
 use hcall_guest::hcall3;
 use hcall_guest::unikernel::{command_line, entry};
 use hcall_lab_contract::{ArgumentSequence, LEVEL, OPEN_LEVEL, PRINT, UNREGISTERED};
+use hcall_lab_guests::descend::{self, Descent, Registers};
 
 entry!(main);
 
