@@ -132,7 +132,8 @@ fn on_the_host(workshop: &Workshop) -> Result<Place> {
     println!("The host's part of a call, by criterion");
     provision::cargo("cargo bench", workshop)
         .arguments(["bench", "--locked", "--package", PACKAGE])
-        .arguments(["--bench", "dispatch"])
+        .arguments(["--bench", "dispatch", "--"])
+        .arguments(["--warm-up-time", "1", "--measurement-time", "2"])
         .output(workshop)?;
     let directory = workshop.places.output.join("../criterion");
     let mut measurements = Vec::new();
