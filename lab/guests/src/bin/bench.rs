@@ -123,25 +123,40 @@ fn instructions() {
     println!("hcall4 {}", sdk_4 - bare);
 }
 
-/// How many instructions `bare_trap` executes before the trap, at least.
-const BARE_MOVES: u64 = 1;
+/// How many instructions `bare_trap` executes around the trap.
+const BARE_MOVES: u64 = 4;
 
-/// A call with nothing around it, whose arguments are whatever stands in the registers.
+/// ECHO(1) with nothing around it; the other arguments are whatever stands in the registers.
 #[inline(always)]
 fn bare_trap(trap: Trap) {
     // SAFETY: the host offers the trap; ECHO does nothing with its arguments.
     unsafe {
         match trap {
             Trap::Vmmcall => asm!(
-                "mov eax, {number}", "vmmcall",
+                "mov {one:e}, 1",
+                "xchg {one}, rbx",
+                "mov eax, {number}",
+                "vmmcall",
+                "xchg {one}, rbx",
+                one = out(reg) _,
                 number = const ECHO.get(), out("rax") _,
             ),
             Trap::Vmcall => asm!(
-                "mov eax, {number}", "vmcall",
+                "mov {one:e}, 1",
+                "xchg {one}, rbx",
+                "mov eax, {number}",
+                "vmcall",
+                "xchg {one}, rbx",
+                one = out(reg) _,
                 number = const ECHO.get(), out("rax") _,
             ),
             _ => asm!(
-                "mov eax, {number}", "out {port}, eax",
+                "mov {one:e}, 1",
+                "xchg {one}, rbx",
+                "mov eax, {number}",
+                "out {port}, eax",
+                "xchg {one}, rbx",
+                one = out(reg) _,
                 number = const ECHO.get(), port = const PORT, out("rax") _,
             ),
         }
