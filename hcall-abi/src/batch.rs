@@ -40,7 +40,6 @@ pub struct BatchEntry {
 
 impl BatchEntry {
     /// An entry that calls `number`.
-    #[inline]
     pub const fn new(number: HypercallNumber, arguments: Arguments) -> Self {
         Self {
             number: number.get(),
@@ -52,13 +51,11 @@ impl BatchEntry {
     }
 
     /// Whether everything that must be zero is; what is not answers −EINVAL.
-    #[inline]
     pub const fn is_well_formed(&self) -> bool {
         self.flags == 0 && self.reserved[0] == 0 && self.reserved[1] == 0
     }
 
     /// The entry whose bytes stand in guest memory.
-    #[inline]
     pub const fn from_bytes(bytes: &[u8; size_of::<Self>()]) -> Self {
         const ARGUMENTS: usize = offset_of!(BatchEntry, arguments);
         const RESERVED: usize = offset_of!(BatchEntry, reserved);

@@ -8,7 +8,7 @@ use crate::hypercall::HypercallResult;
 use crate::memory::CopyGuestMemory;
 use hcall_abi::batch::{BatchEntry, ENTRY_ALIGNMENT, STOP_ON_ERROR};
 use hcall_abi::convention::Arguments;
-use hcall_abi::{Errno, Gpa};
+use hcall_abi::{Errno, Gpa, HypercallNumber};
 use std::mem::offset_of;
 
 /// Most entries of one batch.
@@ -69,6 +69,12 @@ impl Batch {
     fn ends_after(&self, answer: i64) -> bool {
         self.stops_on_error && answer < 0
     }
+}
+
+/// Whether a number may stand in an entry. Those that never reach a VMM may: they have
+/// their own answers.
+pub(crate) fn admits(number: u32) -> bool {
+    HypercallNumber::new(number).map_or(true, HypercallNumber::may_be_batched)
 }
 
 /// Answers the batch that `arguments` name with what `answer` gives for each entry: its

@@ -84,6 +84,21 @@ pub(crate) fn show_vendor(cpuid: &mut CpuId, vendor: [u8; 12]) {
     }
 }
 
+/// Shows in `cpuid` all of KVM's features that `supported` has, hidden ones included.
+#[cfg(feature = "vmm")]
+pub(crate) fn show_kvm_features_of(supported: &CpuId, cpuid: &mut CpuId) {
+    let leaves = kvm_feature_leaves(supported);
+    for entry in cpuid.as_mut_slice() {
+        if leaves.contains(&entry.function) {
+            for source in supported.as_slice() {
+                if source.function == entry.function {
+                    entry.eax = source.eax;
+                }
+            }
+        }
+    }
+}
+
 fn entry(function: u32, registers: CpuidRegisters) -> kvm_cpuid_entry2 {
     kvm_cpuid_entry2 {
         function,
@@ -117,20 +132,22 @@ fn set_hypervisor_bit(cpuid: &mut CpuId) {
 }
 
 fn mask_kvm_features(cpuid: &mut CpuId, hidden: u32) {
-    let kvm_bases: Vec<u32> = cpuid
-        .as_slice()
-        .iter()
-        .filter(|entry| signature(entry) == KVM_SIGNATURE)
-        .map(|entry| entry.function)
-        .collect();
+    let leaves = kvm_feature_leaves(cpuid);
     for entry in cpuid.as_mut_slice() {
-        let is_features = kvm_bases
-            .iter()
-            .any(|base| entry.function == base + KVM_FEATURES_LEAF);
-        if is_features {
+        if leaves.contains(&entry.function) {
             entry.eax &= !hidden;
         }
     }
+}
+
+/// The leaves in which KVM names its features: one for each base with its signature.
+fn kvm_feature_leaves(cpuid: &CpuId) -> Vec<u32> {
+    cpuid
+        .as_slice()
+        .iter()
+        .filter(|entry| signature(entry) == KVM_SIGNATURE)
+        .map(|entry| entry.function + KVM_FEATURES_LEAF)
+        .collect()
 }
 
 fn signature(entry: &kvm_cpuid_entry2) -> [u8; 12] {
@@ -141,4 +158,48 @@ fn signature(entry: &kvm_cpuid_entry2) -> [u8; 12] {
         edx: entry.edx,
     }
     .signature()
+}
+
+#[cfg(all(test, feature = "vmm"))]
+mod tests {
+    use super::*;
+    use hcall_abi::cpuid::{Features, Limits};
+    use hcall_abi::{TransportSet, ABI_VERSION};
+
+    #[test]
+    fn hidden_features_are_shown_again_and_nothing_else_changes() {
+        let signature =
+            [0, 4, 8].map(|at| u32::from_le_bytes(KVM_SIGNATURE[at..at + 4].try_into().unwrap()));
+        let supported = CpuId::from_entries(&[
+            kvm_cpuid_entry2 {
+                function: FIRST_BASE,
+                ebx: signature[0],
+                ecx: signature[1],
+                edx: signature[2],
+                ..Default::default()
+            },
+            kvm_cpuid_entry2 {
+                function: FIRST_BASE + KVM_FEATURES_LEAF,
+                eax: u32::MAX,
+                ..Default::default()
+            },
+        ])
+        .unwrap();
+        let advertisement = Advertisement {
+            abi_version: ABI_VERSION,
+            features: Features::EMPTY,
+            transports: TransportSet::EMPTY.with(Transport::Instruction),
+            preferred: Some(Transport::Instruction),
+            limits: Limits::default(),
+        };
+        let mut cpuid = supported.clone();
+        advertise(&mut cpuid, &advertisement).unwrap();
+        let mut shown = cpuid.clone();
+        show_kvm_features_of(&supported, &mut shown);
+
+        assert_eq!(cpuid.as_slice()[1].eax, !FEATURES_BY_HYPERCALL);
+        assert_eq!(shown.as_slice()[1].eax, u32::MAX);
+        cpuid.as_mut_slice()[1].eax = u32::MAX;
+        assert_eq!(shown.as_slice(), cpuid.as_slice());
+    }
 }

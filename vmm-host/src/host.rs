@@ -13,10 +13,10 @@ use crate::table::{Answerer, Callers, Handler, HypercallTable, Snapshot, TableCa
 use hcall_abi::batch::BatchEntry;
 use hcall_abi::convention::Arguments;
 use hcall_abi::cpuid::{Advertisement, Features, Limits};
+use hcall_abi::number::KVM_LAST;
 use hcall_abi::result::{KVM_ENOSYS_RESULT, MAX_PAYLOAD_32};
 use hcall_abi::{
-    encode_result, encode_result_32, Errno, HypercallNumber, NumberError, Transport, TransportSet,
-    ABI_VERSION,
+    encode_result, encode_result_32, Errno, HypercallNumber, Transport, TransportSet, ABI_VERSION,
 };
 use kvm_bindings::{kvm_run, CpuId, KVM_EXIT_HYPERCALL, KVM_EXIT_XEN, KVM_SYNC_X86_REGS};
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd, VmFd};
@@ -244,18 +244,13 @@ impl HypercallHost {
         arguments: Arguments,
         caller: &mut Caller<'_>,
     ) -> i64 {
-        match HypercallNumber::new(number) {
-            Ok(number) => encode_result(self.call(table, number, arguments, caller)),
-            Err(error) => self.answer_unusable(caller.vcpu_id, error),
+        if number <= KVM_LAST {
+            return KVM_ENOSYS_RESULT;
         }
-    }
-
-    /// The answer to a number that can never be registered.
-    fn answer_unusable(&self, vcpu_id: u32, error: NumberError) -> i64 {
-        match error {
-            NumberError::Kvm(_) => KVM_ENOSYS_RESULT,
-            _ => encode_result(self.fail(vcpu_id, Outcome::Unknown, Errno::ENOSYS)),
-        }
+        encode_result(match HypercallNumber::new(number) {
+            Ok(number) => self.call(table, number, arguments, caller),
+            Err(_) => self.fail(caller.vcpu_id, Outcome::Unknown, Errno::ENOSYS),
+        })
     }
 
     fn call(
@@ -293,13 +288,10 @@ impl HypercallHost {
     #[inline]
     fn answer_entry(&self, table: &Snapshot, entry: &BatchEntry, caller: &mut Caller<'_>) -> i64 {
         self.counters.count_call(caller.vcpu_id, caller.transport);
-        match HypercallNumber::new(entry.number) {
-            Ok(number) if entry.is_well_formed() && number.may_be_batched() => {
-                encode_result(self.call(table, number, entry.arguments, caller))
-            }
-            Err(error) if entry.is_well_formed() => self.answer_unusable(caller.vcpu_id, error),
-            _ => encode_result(self.fail(caller.vcpu_id, Outcome::Failed, Errno::EINVAL)),
+        if !entry.is_well_formed() || !batch::admits(entry.number) {
+            return encode_result(self.fail(caller.vcpu_id, Outcome::Failed, Errno::EINVAL));
         }
+        self.answer(table, entry.number, entry.arguments, caller)
     }
 
     fn run_handler(

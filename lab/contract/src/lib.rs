@@ -104,6 +104,9 @@ pub const BATCH_ROUNDS: usize = 21;
 /// How many times cheaper a call in that batch must be than one alone.
 pub const BATCH_GAIN: f64 = 30.0;
 
+/// How many calls of `MIX[4]` device-suite makes on each processor of a guest with several.
+pub const CALLS_PER_PROCESSOR: u64 = 1000;
+
 /// The argument sets that guest and host expect of each other: the same for the same seed,
 /// all 64 bits of each argument in use (splitmix64).
 #[derive(Clone, Debug)]

@@ -49,7 +49,7 @@ pub(super) fn run(
 fn status(end: &End, signal: u8) -> u8 {
     match end {
         End::Exit(code) => *code,
-        End::Reset | End::Halted => 0,
+        End::Reset | End::PowerOff | End::Halted => 0,
         End::Stopped => STATUS_SIGNAL_BASE.saturating_add(signal),
         abnormal => {
             eprintln!("error: {abnormal}");

@@ -34,6 +34,8 @@ pub struct VmConfig {
     /// For tests of guests: the transports are tried with the instruction of the real
     /// vendor, and a guest that believes this one executes the other, which raises #UD.
     pub cpuid_vendor: Option<[u8; 12]>,
+    /// Which of KVM's paravirtual features the guest is shown. For tests and experts.
+    pub kvm_features: KvmFeatures,
     /// Where the serial port and `CONSOLE_WRITE` go.
     pub console: Console,
     /// Whether a write to a port ends the VM.
@@ -43,7 +45,8 @@ pub struct VmConfig {
 impl VmConfig {
     /// A VM with `kernel` and otherwise defaults: /dev/kvm, no initramfs, an empty command
     /// line, 256 MiB, one vCPU, the transports that work here, calls from CPL 0 only, the
-    /// vendor that KVM shows, the console on standard output, no debug-exit port.
+    /// vendor that KVM shows, those of KVM's features that work, the console on standard
+    /// output, no debug-exit port.
     pub fn new(kernel: impl Into<PathBuf>) -> Self {
         Self {
             kvm: "/dev/kvm".into(),
@@ -55,6 +58,7 @@ impl VmConfig {
             transport: TransportChoice::Working,
             callers: Callers::default(),
             cpuid_vendor: None,
+            kvm_features: KvmFeatures::default(),
             console: Console::new(std::io::stdout()),
             debug_exit: DebugExit::Absent,
         }
@@ -70,6 +74,24 @@ pub enum TransportChoice {
     Only(Transport),
     /// These, unprobed.
     Unprobed(TransportSet),
+}
+
+/// Which of KVM's paravirtual features the guest is shown in CPUID.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KvmFeatures {
+    /// Those that work beside the transports that are offered, as
+    /// [`cpuid::advertise`](crate::cpuid::advertise) leaves them.
+    #[default]
+    Working,
+    /// All that KVM supports.
+    ///
+    /// For tests and for experts. With [`Transport::Instruction`] a Linux guest with
+    /// several vCPUs then does not reach its init: it interrupts several CPUs at once by
+    /// KVM_HC_SEND_IPI, and wakes one that waits for a lock by KVM_HC_KICK_CPU; both reach
+    /// the VMM in KVM's place and are refused, and the guest waits for ever, often before
+    /// it can say so.
+    All,
 }
 
 /// Whether the VM has the port by which test images end, 0xf4: a write of *value*, of any

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Building a VM from its configuration, and running it.
 
-use super::config::{TransportChoice, VcpuCount, VmConfig};
+use super::config::{KvmFeatures, TransportChoice, VcpuCount, VmConfig};
 use super::devices::{Ports, Serial, SERIAL_IRQ};
 use super::error::{kvm, system, VmError};
 use super::loader::{self, Guest};
@@ -16,7 +16,9 @@ use crate::probe::{probe, Verdict};
 use crate::stats::Counters;
 use crate::table::HypercallTable;
 use hcall_abi::{Transport, TransportSet};
-use kvm_bindings::{kvm_pit_config, KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY};
+use kvm_bindings::{
+    kvm_pit_config, CpuId, KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY,
+};
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -59,6 +61,7 @@ impl Vm {
             kernel: &config.kernel,
             initrd: config.initrd.as_deref(),
             command_line: &config.command_line,
+            vcpus: config.vcpus,
         };
         let entry = loader::load(&guest_memory, guest)?;
 
@@ -78,12 +81,7 @@ impl Vm {
             memory_bytes: config.memory.bytes(),
             vcpu_count: config.vcpus.get().into(),
         }));
-        let mut cpuid = kvm_device
-            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
-            .map_err(kvm("say which CPUID it supports"))?;
-        if let Some(vendor) = config.cpuid_vendor {
-            cpuid::show_vendor(&mut cpuid, vendor);
-        }
+        let cpuid = common_cpuid(&kvm_device, &host, config.cpuid_vendor, config.kvm_features)?;
         let ports = Arc::new(Ports::new(serial.clone(), config.debug_exit));
         let stop = Arc::new(AtomicBool::new(false));
         let mut vcpus = Vec::new();
@@ -91,7 +89,7 @@ impl Vm {
             let mut cpuid = cpuid.clone();
             topology::describe(&mut cpuid, id, config.vcpus);
             let (host, ports, stop) = (Arc::clone(&host), Arc::clone(&ports), Arc::clone(&stop));
-            vcpus.push(Vcpu::new(id, fd, cpuid, host, ports, stop)?);
+            vcpus.push(Vcpu::new(id, fd, &cpuid, host, ports, stop)?);
         }
         if let Some(boot) = vcpus.first() {
             boot.start_at(entry)?;
@@ -205,6 +203,27 @@ fn create_vcpus(kvm_device: &Kvm, vm: &VmFd, count: VcpuCount) -> Result<Vec<Vcp
     (0..u64::from(count.get()))
         .map(|id| vm.create_vcpu(id).map_err(kvm("create a vCPU")))
         .collect()
+}
+
+/// The CPUID that all vCPUs have in common: KVM's, with hcall's block.
+fn common_cpuid(
+    kvm_device: &Kvm,
+    host: &HypercallHost,
+    vendor: Option<[u8; 12]>,
+    features: KvmFeatures,
+) -> Result<CpuId, VmError> {
+    let supported = kvm_device
+        .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+        .map_err(kvm("say which CPUID it supports"))?;
+    let mut cpuid = supported.clone();
+    host.advertise(&mut cpuid)?;
+    if features == KvmFeatures::All {
+        cpuid::show_kvm_features_of(&supported, &mut cpuid);
+    }
+    if let Some(vendor) = vendor {
+        cpuid::show_vendor(&mut cpuid, vendor);
+    }
+    Ok(cpuid)
 }
 
 fn offered_transports(kvm: &Kvm, choice: TransportChoice) -> Result<TransportSet, VmError> {

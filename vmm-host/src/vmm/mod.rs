@@ -35,7 +35,8 @@ mod vcpu;
 mod vcpu_threads;
 
 pub use config::{
-    Console, DebugExit, MemorySize, TransportChoice, VcpuCount, VcpuCountError, VmConfig,
+    Console, DebugExit, KvmFeatures, MemorySize, TransportChoice, VcpuCount, VcpuCountError,
+    VmConfig,
 };
 pub use error::VmError;
 #[cfg(feature = "cli")]

@@ -23,6 +23,8 @@ pub enum End {
     Panic(String),
     /// The guest reset the machine by the keyboard controller.
     Reset,
+    /// The guest switched the machine off, by ACPI.
+    PowerOff,
     /// The guest halted with nothing left that could wake it.
     Halted,
     /// The processor shut down: a triple fault, with the registers at that point.
@@ -39,6 +41,7 @@ impl fmt::Display for End {
             Self::Exit(code) => write!(formatter, "the guest exited with status {code}"),
             Self::Panic(message) => write!(formatter, "the guest panicked: {message}"),
             Self::Reset => formatter.write_str("the guest reset the machine"),
+            Self::PowerOff => formatter.write_str("the guest switched the machine off"),
             Self::Halted => formatter.write_str("the guest halted"),
             Self::TripleFault(registers) => {
                 write!(formatter, "the guest shut down (triple fault); {registers}")
@@ -71,13 +74,12 @@ impl Vcpu {
     pub(super) fn new(
         id: u32,
         mut fd: VcpuFd,
-        mut cpuid: CpuId,
+        cpuid: &CpuId,
         host: Arc<HypercallHost>,
         ports: Arc<Ports>,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, VmError> {
-        host.advertise(&mut cpuid)?;
-        fd.set_cpuid2(&cpuid).map_err(kvm("set the vCPU's CPUID"))?;
+        fd.set_cpuid2(cpuid).map_err(kvm("set the vCPU's CPUID"))?;
         host.prepare(&mut fd);
         Ok(Self {
             id,
@@ -169,6 +171,7 @@ fn handle(ports: &Ports, exit: VcpuExit<'_>) -> Option<End> {
         VcpuExit::IoOut(port, data) => match ports.write(port, data) {
             PortWrite::Done => None,
             PortWrite::Reset => Some(End::Reset),
+            PortWrite::PowerOff => Some(End::PowerOff),
             PortWrite::Exit(status) => Some(End::Exit(status)),
         },
         VcpuExit::IoIn(port, data) => {

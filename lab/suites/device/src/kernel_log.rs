@@ -38,13 +38,17 @@ pub(crate) struct KernelLog {
 impl KernelLog {
     /// Starts behind the last line.
     pub(crate) fn follow() -> Result<Self, Failure> {
+        Self::from(SeekFrom::End(0))
+    }
+
+    fn from(position: SeekFrom) -> Result<Self, Failure> {
         let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
         let open = || {
             let mut file = OpenOptions::new()
                 .read(true)
                 .custom_flags(nonblocking)
                 .open("/dev/kmsg")?;
-            file.seek(SeekFrom::End(0))?;
+            file.seek(position)?;
             Ok(file)
         };
         let file =
@@ -88,6 +92,12 @@ impl KernelLog {
             .cloned()
             .collect())
     }
+}
+
+/// Every line that the kernel still has.
+pub(crate) fn since_boot() -> Result<Vec<String>, Failure> {
+    let mut log = KernelLog::from(SeekFrom::Start(0))?;
+    Ok(log.lines()?.to_vec())
 }
 
 fn is_alarm(line: &str) -> bool {

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! device-suite --module /modules/hcall.ko --transport instruction
+//! device-suite --module /modules/hcall.ko --transport instruction --processors 4
 //! device-suite --module /modules/hcall.ko --expect-enodev no-host
 //! ```
 
@@ -30,16 +31,24 @@ use std::process::ExitCode;
 #[command(name = "device-suite")]
 struct CommandLine {
     /// The module's file
-    #[arg(long, value_name = "PATH")]
-    module: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present = "call_on")]
+    module: Option<PathBuf>,
 
     /// The transport that the host is known to offer
-    #[arg(long, value_name = "NAME", required_unless_present = "expect_enodev", value_parser = transport)]
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["expect_enodev", "call_on"], value_parser = transport)]
     transport: Option<Transport>,
 
     /// The module must refuse to load, for this reason
     #[arg(long, value_name = "REASON", conflicts_with = "transport", value_enum)]
     expect_enodev: Option<Refusal>,
+
+    /// Check that there are N processors and that they work together, in place of the rest
+    #[arg(long, value_name = "N", requires = "transport")]
+    processors: Option<usize>,
+
+    /// What the suite starts itself as: a process that makes calls on this processor
+    #[arg(long, value_name = "NUMBER", hide = true, exclusive = true)]
+    call_on: Option<usize>,
 }
 
 /// Why the module cannot be loaded here.
@@ -66,16 +75,20 @@ fn main() -> ExitCode {
         return confined::main();
     }
     let line = CommandLine::parse();
-    let context = match Context::new(line.module) {
+    if let Some(processor) = line.call_on {
+        return cases::call_on(processor);
+    }
+    let context = match Context::new(line.module.unwrap_or_default()) {
         Ok(context) => context,
         Err(failure) => {
             eprintln!("device-suite: {failure}");
             return ExitCode::FAILURE;
         }
     };
-    match (line.transport, line.expect_enodev) {
-        (Some(transport), _) => cases::with_host(&context, transport).run(),
-        (None, Some(refusal)) => cases::refused(&context, refusal).run(),
-        (None, None) => unreachable!("the command line needs one of the two"),
+    match (line.transport, line.processors, line.expect_enodev) {
+        (Some(transport), Some(count), _) => cases::several(&context, transport, count).run(),
+        (Some(transport), None, _) => cases::with_host(&context, transport).run(),
+        (None, _, Some(refusal)) => cases::refused(&context, refusal).run(),
+        (None, _, None) => unreachable!("the command line needs one of the two"),
     }
 }

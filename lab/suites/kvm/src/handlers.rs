@@ -9,6 +9,7 @@ use hcall_lab_contract::{
 use hcall_vmm::hypercall::HypercallResult;
 use hcall_vmm::stats::Counters;
 use hcall_vmm::{Callers, Hypercall, HypercallTable, Mode, TableError};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,6 +25,8 @@ pub(crate) struct Record {
     pub(crate) mixed_32: [AtomicU64; MIX_32.len()],
     /// Of `MIX`, over which transport.
     pub(crate) mixed_over: [AtomicU64; Transport::ALL.len()],
+    /// Of all of them, by which vCPU.
+    mixed_by: Mutex<BTreeMap<u32, u64>>,
     /// The first call whose arguments were not the expected ones.
     wrong: Mutex<Option<String>>,
     /// The parameters that `PRINT` received.
@@ -33,6 +36,11 @@ pub(crate) struct Record {
 impl Record {
     fn report_wrong(&self, text: String) {
         lock(&self.wrong).get_or_insert(text);
+    }
+
+    /// How many calls of `MIX` came from each vCPU that made any.
+    pub(crate) fn mixed_by_vcpu(&self) -> BTreeMap<u32, u64> {
+        lock(&self.mixed_by).clone()
     }
 
     /// Fails if a call came with other arguments than the guest was to make it with.
@@ -66,6 +74,7 @@ pub(crate) fn register(
         table.register(number, move |call| {
             let round = record.mixed[arity].fetch_add(1, Ordering::Relaxed);
             record.mixed_over[call.transport().raw() as usize].fetch_add(1, Ordering::Relaxed);
+            *lock(&record.mixed_by).entry(call.vcpu_id()).or_default() += 1;
             let expected = lock(&sequence).next_arguments(arity);
             if arguments == Arguments::InSequence && call.args() != expected {
                 record.report_wrong(format!(

@@ -15,13 +15,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// What a boot and the whole device suite may take, nested and on busy cores.
-const LIMIT: Duration = Duration::from_secs(150);
+pub(crate) const LIMIT: Duration = Duration::from_secs(150);
 
 /// `noxsave`: XSAVE set-up of a nested guest panics under some emulators. `reboot=k`: the
 /// end of the guest is a reset by the keyboard controller. `cryptomgr.notests`: in an
 /// interpreter, the kernel's tests of its own cryptography take longer than the rest of the boot.
 const COMMAND_LINE: &str = "console=ttyS0 panic=-1 reboot=k noxsave cryptomgr.notests loglevel=1 \
                             lab.end=reset";
+
+/// The suite that every guest runs; its arguments follow.
+const SUITE: &str = "lab.exec=/bin/device-suite,--module,/modules/hcall.ko";
 
 /// The transports, and the ways to boot the stock kernel.
 const BOOTS: [(Transport, &str, &str); 4] = [
@@ -51,24 +54,24 @@ pub(crate) fn add_cases<'a>(mut suite: Suite<'a>, directory: &Path) -> Suite<'a>
     )
 }
 
-/// A guest with the whole device suite, or what `suite` says of it, on its command line.
-fn config(
+/// A guest with this command line, and device-suite with these arguments at its end.
+pub(crate) fn config(
     transport: Transport,
     kernel: &Path,
     initrd: &Path,
+    command_line: &str,
     suite: &str,
 ) -> Result<VmConfig, String> {
     let mut config = VmConfig::new(kernel);
     config.initrd = Some(initrd.into());
     config.memory = MemorySize::from_mebibytes(320).map_err(|error| error.to_string())?;
     config.transport = TransportChoice::Only(transport);
-    config.command_line =
-        format!("{COMMAND_LINE} lab.exec=/bin/device-suite,--module,/modules/hcall.ko,{suite}");
+    config.command_line = format!("{command_line} {SUITE},{suite}");
     Ok(config)
 }
 
-/// Runs the guest to its reset; what its suite reported.
-fn run_to_reset(config: VmConfig) -> Result<(Run, Report), String> {
+/// Runs the guest to this end; what its suite reported.
+pub(crate) fn run_to(end: &End, config: VmConfig) -> Result<(Run, Report), String> {
     let run = run(config, Arguments::Any, LIMIT, |_| {})?;
     let report = Report::parse(run.console.lines());
     if report.failed() {
@@ -77,19 +80,19 @@ fn run_to_reset(config: VmConfig) -> Result<(Run, Report), String> {
             println!("# L2| {line}");
         }
     }
-    run.expect_end(&End::Reset)?;
+    run.expect_end(end)?;
     Ok((run, report))
 }
 
 /// The module believes CPUID, executes the wrong instruction once, and gives up.
 fn boot_with_other_vendor(kernel: &Path, initrd: &Path) -> Result<Report, String> {
     let suite = "--expect-enodev,refused-trap";
-    let mut config = config(Transport::Instruction, kernel, initrd, suite)?;
+    let mut config = config(Transport::Instruction, kernel, initrd, COMMAND_LINE, suite)?;
     config.cpuid_vendor = Some(match other(native_instruction()?) {
         TrapInstruction::Vmmcall => *b"AuthenticAMD",
         TrapInstruction::Vmcall => *b"GenuineIntel",
     });
-    let (run, report) = run_to_reset(config)?;
+    let (run, report) = run_to(&End::Reset, config)?;
     if run.stats.calls != 0 {
         return Err(format!("calls arrived: {:?}", run.stats));
     }
@@ -98,7 +101,8 @@ fn boot_with_other_vendor(kernel: &Path, initrd: &Path) -> Result<Report, String
 
 fn boot(transport: Transport, kernel: &Path, initrd: &Path) -> Result<Report, String> {
     let suite = format!("--transport,{transport}");
-    let (run, report) = run_to_reset(config(transport, kernel, initrd, &suite)?)?;
+    let config = config(transport, kernel, initrd, COMMAND_LINE, &suite)?;
+    let (run, report) = run_to(&End::Reset, config)?;
     let mixed: u64 = run
         .record
         .mixed

@@ -10,6 +10,7 @@ mod command;
 mod concurrent;
 mod handlers;
 mod linux;
+mod linux_processors;
 mod mixing;
 mod modes;
 mod multiboot;
@@ -134,6 +135,7 @@ fn main() -> ExitCode {
     }
     if let Some(directory) = &arguments.linux {
         suite = linux::add_cases(suite, directory);
+        suite = linux_processors::add_cases(suite, directory);
     }
     suite.run()
 }

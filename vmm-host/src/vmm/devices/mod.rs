@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the guest finds at its I/O ports: a UART, a CMOS that says nothing, the reset line
-//! of the keyboard controller and, if asked for, a port that ends the VM. Interrupt controllers and timer are KVM's.
+//! of the keyboard controller, the registers by which ACPI switches a machine off and, if
+//! asked for, a port that ends the VM. Interrupt controllers and timer are KVM's.
 
 mod cmos;
 mod debug_exit;
+mod power;
 mod serial;
 
+pub(super) use power::{OFF_SLEEP_TYPE, SLEEP_CONTROL_PORT, SLEEP_STATUS_PORT};
 pub(super) use serial::{Serial, SERIAL_IRQ};
 
 use super::config::DebugExit;
@@ -14,13 +17,16 @@ use cmos::Cmos;
 /// What an unclaimed port reads as: a bus that nobody drives.
 const FLOATING: u8 = 0xff;
 
-const SERIAL_FIRST: u16 = 0x3f8;
-const SERIAL_LAST: u16 = 0x3ff;
+/// The UART's first port, and how many it has.
+pub(super) const SERIAL_FIRST: u16 = 0x3f8;
+pub(super) const SERIAL_PORTS: u8 = 8;
+const SERIAL_LAST: u16 = SERIAL_FIRST + SERIAL_PORTS as u16 - 1;
 const CMOS_FIRST: u16 = 0x70;
 const CMOS_LAST: u16 = 0x71;
-const KEYBOARD_CONTROLLER: u16 = 0x64;
-/// The keyboard controller's command that pulses the processor's reset line.
-const PULSE_RESET: u8 = 0xfe;
+/// The keyboard controller's port for commands and status.
+pub(super) const RESET_PORT: u16 = 0x64;
+/// Its command that pulses the processor's reset line.
+pub(super) const PULSE_RESET: u8 = 0xfe;
 /// Status of a keyboard controller that is ready for a command.
 const CONTROLLER_READY: u8 = 0;
 
@@ -29,6 +35,7 @@ const CONTROLLER_READY: u8 = 0;
 pub(super) enum PortWrite {
     Done,
     Reset,
+    PowerOff,
     /// The process ends with this status.
     Exit(u8),
 }
@@ -59,7 +66,8 @@ impl Ports {
                 self.serial.write((port - SERIAL_FIRST) as u8, *byte);
             }
             (CMOS_FIRST..=CMOS_LAST, [byte]) => self.cmos.write(port - CMOS_FIRST, *byte),
-            (KEYBOARD_CONTROLLER, [PULSE_RESET]) => return PortWrite::Reset,
+            (RESET_PORT, [PULSE_RESET]) => return PortWrite::Reset,
+            (SLEEP_CONTROL_PORT, [byte]) if power::is_off(*byte) => return PortWrite::PowerOff,
             _ => {}
         }
         PortWrite::Done
@@ -71,7 +79,8 @@ impl Ports {
             *byte = match port {
                 SERIAL_FIRST..=SERIAL_LAST => self.serial.read((port - SERIAL_FIRST) as u8),
                 CMOS_FIRST..=CMOS_LAST => self.cmos.read(port - CMOS_FIRST),
-                KEYBOARD_CONTROLLER => CONTROLLER_READY,
+                RESET_PORT => CONTROLLER_READY,
+                SLEEP_CONTROL_PORT | SLEEP_STATUS_PORT => power::AWAKE,
                 _ => FLOATING,
             };
         }

@@ -2,7 +2,7 @@
 //! Linux' bzImage by its 32-bit boot protocol (Documentation/arch/x86/boot.rst).
 
 use super::{
-    load_initrd, low_memory_size, usable_ranges, Entry, Guest, LoadError, COMMAND_LINE,
+    acpi, load_initrd, low_memory_size, usable_ranges, Entry, Guest, LoadError, COMMAND_LINE,
     HIGH_MEMORY_START, ZERO_PAGE,
 };
 use hcall_abi::Gpa;
@@ -46,6 +46,7 @@ pub(super) fn load(
 
     let mut zero_page = boot_params {
         hdr: header,
+        acpi_rsdp_addr: acpi::RSDP.0,
         ..Default::default()
     };
     for (entry, (addr, size)) in zero_page.e820_table.iter_mut().zip(usable_ranges(memory)) {

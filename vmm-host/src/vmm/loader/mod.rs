@@ -6,13 +6,18 @@
 //! | 0x6000 | PVH start info, its memory map and module list; or the Multiboot information |
 //! | 0x7000 | Linux' zero page (bzImage) |
 //! | 0x2_0000 | command line |
+//! | 0xe_0000 | ACPI tables |
+//! | 0xf_fff0 | reset vector |
 //! | 0x10_0000 … | the image, where it wants to be |
 //! | end of low memory | initramfs or Multiboot module, page-aligned |
 
+mod acpi;
 mod bzimage;
 mod multiboot;
 mod pvh;
+mod reset_vector;
 
+use super::config::VcpuCount;
 use hcall_abi::Gpa;
 use multiboot::MultibootError;
 use std::fs::File;
@@ -40,6 +45,7 @@ pub(super) struct Guest<'config> {
     pub(super) kernel: &'config Path,
     pub(super) initrd: Option<&'config Path>,
     pub(super) command_line: &'config str,
+    pub(super) vcpus: VcpuCount,
 }
 
 /// Where the vCPU begins, in 32-bit protected mode.
@@ -121,6 +127,8 @@ pub enum LoadError {
 pub(super) fn load(memory: &GuestMemoryMmap, guest: Guest<'_>) -> Result<Entry, LoadError> {
     let mut image = open(guest.kernel)?;
     write_command_line(memory, guest.command_line)?;
+    acpi::write(memory, guest.vcpus)?;
+    reset_vector::write(memory)?;
     match kind(&image) {
         Some(Kind::Multiboot(header)) => multiboot::load(memory, &image, header, guest),
         Some(Kind::Elf) => pvh::load(memory, &mut image, guest),

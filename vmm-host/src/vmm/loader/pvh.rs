@@ -3,8 +3,8 @@
 //! (Xen, "x86/HVM direct boot ABI").
 
 use super::{
-    load_initrd, low_memory_size, usable_ranges, Entry, Guest, Initrd, LoadError, COMMAND_LINE,
-    HIGH_MEMORY_START, MEMORY_MAP, MODULE_LIST, START_INFO,
+    acpi, load_initrd, low_memory_size, usable_ranges, Entry, Guest, Initrd, LoadError,
+    COMMAND_LINE, HIGH_MEMORY_START, MEMORY_MAP, MODULE_LIST, START_INFO,
 };
 use hcall_abi::Gpa;
 use linux_loader::configurator::pvh::PvhBootConfigurator;
@@ -73,6 +73,7 @@ fn write_start_info(memory: &GuestMemoryMmap, initrd: Option<Initrd>) -> Result<
         magic: START_INFO_MAGIC,
         version: START_INFO_VERSION,
         cmdline_paddr: COMMAND_LINE.0,
+        rsdp_paddr: acpi::RSDP.0,
         memmap_paddr: MEMORY_MAP.0,
         memmap_entries: map.len() as u32,
         nr_modules: modules.len() as u32,

@@ -28,7 +28,7 @@ pub(super) fn add<'a>(suite: Suite<'a>, context: &'a Context, transport: Transpo
         })
 }
 
-fn loads(context: &Context) -> Check {
+pub(super) fn loads(context: &Context) -> Check {
     crate::module::ensure_absent()?;
     context.module.load("")
 }

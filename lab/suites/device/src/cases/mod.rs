@@ -11,6 +11,7 @@ mod kernel;
 mod loading;
 mod privilege;
 mod process;
+mod processors;
 mod refusals;
 mod restrictions;
 mod typed;
@@ -21,6 +22,8 @@ use crate::failure::passes;
 use crate::Refusal;
 use hcall_guest::abi::Transport;
 use hcall_ktap::Suite;
+
+pub(crate) use processors::{call_on, several};
 
 /// What is due in a guest whose host offers `transport`.
 pub(crate) fn with_host(context: &Context, transport: Transport) -> Suite<'_> {

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::vmm::loader::load as load_guest;
+use crate::vmm::VcpuCount;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use vm_memory::GuestMemoryMmap;
@@ -35,6 +36,7 @@ impl Image {
             kernel: &self.path,
             initrd,
             command_line: "a b",
+            vcpus: VcpuCount::ONE,
         };
         let entry = load_guest(&memory, guest);
         (memory, entry)
