@@ -21,7 +21,7 @@ LAB := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release/hcall-lab
 # V=1 shows the whole output of everything that is run.
 LAB_FLAGS := $(if $(filter 1,$(V)),--verbose)
 
-.PHONY: help run test test-slow suite module fmt clean lab host-packages
+.PHONY: help run test test-slow bench suite module fmt clean lab host-packages
 
 ## help: this list
 help:
@@ -38,6 +38,10 @@ test: lab
 ## test-slow: of these the slowest alone: Linux as a guest on VMX, in an interpreter
 test-slow: lab
 	@$(LAB) $(LAB_FLAGS) test 'lab suite vmx-linux'
+
+## bench: what hypercalls cost; BASELINE=results.json compares, CHECK=1 fails if worse
+bench: lab
+	@$(LAB) $(LAB_FLAGS) bench $(if $(BASELINE),--baseline '$(BASELINE)') $(if $(filter 1,$(CHECK)),--check)
 
 ## suite NAME=…: one suite of lab/suites.toml
 suite: lab

@@ -23,7 +23,7 @@ pub(crate) fn batch(file: &OpenFile, pointer: UserPtr) -> Result {
     entries.check(file)?;
 
     let arguments = [entries.gpa(), batch.count.into(), batch.flags.into(), 0];
-    let result = host::call(file.host(), BATCH, arguments)?;
+    let result = host::call(file.host(), BATCH, &arguments)?;
     entries.copy_out(result)?;
     user::write_result(pointer, offset_of!(Batch, result), result)
 }

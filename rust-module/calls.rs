@@ -44,7 +44,7 @@ pub(crate) fn call(file: &OpenFile, pointer: UserPtr) -> Result {
         return Err(EINVAL);
     }
     let number = file.admit(call.number, Address::Process)?;
-    let result = host::call(file.host(), number, call.arguments)?;
+    let result = host::call(file.host(), number, &call.arguments)?;
     user::write_result(pointer, offset_of!(Call, result), result)
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn call_buffer(file: &OpenFile, pointer: UserPtr) -> Result {
         *length = call.length.into();
     }
 
-    let result = host::call(file.host(), number, call.arguments)?;
+    let result = host::call(file.host(), number, &call.arguments)?;
     if call.flags & BUFFER_OUT != 0 && result >= 0 {
         buffer.copy_out(process_buffer)?;
     }

@@ -28,7 +28,7 @@ pub(crate) fn detect() -> Result<Host> {
 
 /// Makes the first call, and keeps the host if the answer is the ABI's.
 pub(crate) fn attach(host: Host) -> Result<&'static Host> {
-    let Ok(answer) = call(&host, PROBE, [0; 4]) else {
+    let Ok(answer) = call(&host, PROBE, &[0; 4]) else {
         let name = instruction_name(&host);
         pr_err!("the processor refuses {name}, which the host offers: no call can be made\n");
         return Err(ENODEV);
@@ -59,11 +59,12 @@ fn instruction_name(host: &Host) -> &'static str {
 ///
 /// Fails with `EOPNOTSUPP` if the processor refused the trap. No lock is held: calls run
 /// on as many CPUs as make them.
-pub(crate) fn call(host: &Host, number: HypercallNumber, arguments: Arguments) -> Result<i64> {
+#[inline]
+pub(crate) fn call(host: &Host, number: HypercallNumber, arguments: &Arguments) -> Result<i64> {
     // SAFETY: `host` was detected on this machine, and a refused trap is caught by the
     // exception table. What the host does to memory on behalf of the call is confined to
     // what `policy` admits: kernel memory only as `buffer` lends it.
-    let answer = unsafe { x86_64::trap(host.trap, number.get(), arguments) };
+    let answer = unsafe { x86_64::trap(host.trap, number.get(), *arguments) };
     if answer == REFUSED_TRAP {
         return Err(Error::from_errno(-i32::from(Errno::EOPNOTSUPP.get())));
     }

@@ -21,7 +21,7 @@ pub(crate) fn run(host: &Host) -> Result {
         pr_err!("selftest: {}\n", format_args!("{error}"));
         EINVAL
     })?;
-    let answer = host::call(host, number, ARGUMENTS)?;
+    let answer = host::call(host, number, &ARGUMENTS)?;
     match decode_result(answer) {
         Ok(payload) => pr_info!("selftest: hcall3({raw:#x}, 1, 2, 3) = {payload}\n"),
         Err(error) => pr_info!(

@@ -16,6 +16,7 @@ use kvm_ioctls::{HypercallExit, VcpuExit};
 const LONG_MODE: u32 = 1;
 
 /// The transport by which an exit is a hypercall; `None` if it is not one.
+#[inline]
 pub fn recognise(exit: &VcpuExit<'_>) -> Option<Transport> {
     match exit {
         VcpuExit::Unsupported(KVM_EXIT_XEN) => Some(Transport::Instruction),
@@ -31,6 +32,7 @@ pub fn recognise(exit: &VcpuExit<'_>) -> Option<Transport> {
 
 /// Whether KVM handed over a call of ours, and not a request to map guest memory, which
 /// is the VMM's to answer. KVM has checked the caller's privilege level.
+#[inline]
 fn is_carrier(exit: &HypercallExit<'_>) -> bool {
     let [rbx, rcx, rdx, ..] = exit.args;
     let registers = CarrierRegisters {
@@ -45,6 +47,7 @@ fn is_carrier(exit: &HypercallExit<'_>) -> bool {
 /// The transport of the call in `run`, which was recognised as one over `transport`: where
 /// Xen interception is on it takes the carrier's instruction as well, and the registers
 /// tell the two apart.
+#[inline]
 pub(crate) fn distinguish(run: &kvm_run, transport: Transport, offered: TransportSet) -> Transport {
     let is_carrier = || {
         xen_hypercall(run).is_some_and(|hcall| hcall.longmode != 0)
@@ -73,6 +76,7 @@ pub struct DecodedCall {
 /// whose general registers KVM has shared (`KVM_SYNC_X86_REGS`).
 ///
 /// `None` if the exit is none after all: a Xen exit of another kind.
+#[inline]
 pub fn decode(run: &kvm_run, transport: Transport) -> Option<DecodedCall> {
     let registers = shared_registers(run);
     match transport {
@@ -108,6 +112,7 @@ pub fn decode(run: &kvm_run, transport: Transport) -> Option<DecodedCall> {
 }
 
 /// What a Xen exit says, if `run` holds one that is a hypercall.
+#[inline]
 fn xen_hypercall(run: &kvm_run) -> Option<XenHypercall> {
     if run.exit_reason != KVM_EXIT_XEN {
         return None;
@@ -123,6 +128,7 @@ fn xen_hypercall(run: &kvm_run) -> Option<XenHypercall> {
 
 /// The caller's privilege level: a Xen exit tells it, and KVM hands over what comes from
 /// CPL 0 only.
+#[inline]
 fn carrier_cpl(run: &kvm_run) -> Option<Cpl> {
     if run.exit_reason == KVM_EXIT_HYPERCALL {
         return Some(Cpl::KERNEL);
@@ -130,6 +136,7 @@ fn carrier_cpl(run: &kvm_run) -> Option<Cpl> {
     xen_hypercall(run).map(|hcall| Cpl::from_low_bits(hcall.cpl))
 }
 
+#[inline]
 fn carried_number(registers: &kvm_regs) -> Option<u32> {
     CarrierRegisters {
         rax: registers.rax,
@@ -140,11 +147,13 @@ fn carried_number(registers: &kvm_regs) -> Option<u32> {
     .number()
 }
 
+#[inline]
 fn arguments_of(registers: &kvm_regs) -> Arguments {
     [registers.rbx, registers.rcx, registers.rdx, registers.rsi]
 }
 
 /// The general registers that KVM shared at the last exit.
+#[inline]
 pub(crate) fn shared_registers(run: &kvm_run) -> &kvm_regs {
     // SAFETY: the union's other members are padding; registers are plain integers, valid
     // whatever stands in them.

@@ -5,12 +5,14 @@ use crate::batch::{self, BATCH_LIMIT};
 use crate::core_calls::{self, CoreServices};
 use crate::cpuid::{self, CpuidError};
 use crate::decode;
-use crate::hypercall::{Caller, Cpl, Hypercall, HypercallResult, Mode, Source, StopRequest, Vcpu};
+use crate::hypercall::{
+    Caller, Cpl, Hypercall, HypercallResult, Mode, Origin, Source, StopRequest, Vcpu,
+};
 use crate::intercept::{self, InterceptError};
 use crate::memory::CopyGuestMemory;
 use crate::ring::{RingConfig, RingWiring, Rings};
 use crate::stats::{Counters, Outcome};
-use crate::table::{Answerer, Callers, Handler, HypercallTable, Snapshot};
+use crate::table::{Answerer, Callers, Handler, HypercallTable, Snapshot, TableCache};
 use hcall_abi::batch::BatchEntry;
 use hcall_abi::convention::Arguments;
 use hcall_abi::cpuid::{Advertisement, Features, Limits};
@@ -19,7 +21,7 @@ use hcall_abi::result::{KVM_ENOSYS_RESULT, MAX_PAYLOAD_32};
 use hcall_abi::{
     encode_result, encode_result_32, Errno, HypercallNumber, Transport, TransportSet, ABI_VERSION,
 };
-use kvm_bindings::{CpuId, KVM_EXIT_HYPERCALL, KVM_EXIT_XEN, KVM_SYNC_X86_REGS};
+use kvm_bindings::{kvm_run, CpuId, KVM_EXIT_HYPERCALL, KVM_EXIT_XEN, KVM_SYNC_X86_REGS};
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd, VmFd};
 use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -234,13 +236,42 @@ impl HypercallHost {
         decode::recognise(exit).filter(|transport| self.offered.contains(*transport))
     }
 
-    /// Answers the call that `vcpu` has just made over `transport`, as
-    /// [`recognise`](Self::recognise) said.
+    /// What a vCPU's thread answers its calls with, if it makes many.
+    pub fn vcpu_calls(&self, vcpu_id: u32) -> VcpuCalls<'_> {
+        VcpuCalls {
+            host: self,
+            vcpu_id,
+            table: self.dispatcher.table.cache(),
+        }
+    }
+
+    /// Answers one call that `vcpu` has just made over `transport`, as
+    /// [`recognise`](Self::recognise) said. A loop is better off with
+    /// [`vcpu_calls`](Self::vcpu_calls).
     ///
     /// A handler that panics gives the guest −EIO, is counted, and the VM goes on.
-    pub fn dispatch(&self, vcpu: &mut dyn Vcpu, vcpu_id: u32, transport: Transport) -> Disposition {
-        let transport = decode::distinguish(vcpu.kvm_run(), transport, self.offered);
-        let Some(call) = decode::decode(vcpu.kvm_run(), transport) else {
+    pub fn dispatch(
+        &self,
+        vcpu: &mut impl Vcpu,
+        vcpu_id: u32,
+        transport: Transport,
+    ) -> Disposition {
+        self.dispatch_from(&self.dispatcher.table(), vcpu, vcpu_id, transport)
+    }
+
+    /// Compiled into the VMM's loop for its kind of vCPU: a few instructions around the
+    /// handler, on as few pages as can be, for right after an exit none of them is cached.
+    #[inline]
+    fn dispatch_from(
+        &self,
+        table: &Snapshot,
+        vcpu: &mut impl Vcpu,
+        vcpu_id: u32,
+        transport: Transport,
+    ) -> Disposition {
+        let run = vcpu.kvm_run();
+        let transport = decode::distinguish(run, transport, self.offered);
+        let Some(call) = decode::decode(run, transport) else {
             return Disposition::Resume;
         };
         let mut caller = Caller {
@@ -253,18 +284,16 @@ impl HypercallHost {
             mode: call.mode,
             stop: None,
         };
-        caller.count(&self.dispatcher.counters);
+        self.dispatcher.counters.count_call(caller.origin());
         let answer = match u32::try_from(call.number) {
             Err(_) => encode_result(Err(Errno::EINVAL)),
-            Ok(number) => {
-                let table = self.dispatcher.table();
-                self.dispatcher
-                    .answer(&table, number, call.arguments, &mut caller)
-            }
+            Ok(number) => self
+                .dispatcher
+                .answer(table, number, call.arguments, &mut caller),
         };
         let stop = caller.stop;
         let answer = fit(answer, call.mode, vcpu);
-        answer_vcpu(vcpu, answer);
+        answer_vcpu(vcpu.kvm_run(), answer);
         match stop {
             None => Disposition::Resume,
             Some(StopRequest::Exit(code)) => Disposition::Stop(StopReason::Exit(code)),
@@ -308,7 +337,7 @@ impl Dispatcher {
         }
         encode_result(match HypercallNumber::new(number) {
             Ok(number) => self.call(table, number, arguments, caller),
-            Err(_) => self.fail(Outcome::Unknown, Errno::ENOSYS),
+            Err(_) => self.fail(caller.origin(), Outcome::Unknown, Errno::ENOSYS),
         })
     }
 
@@ -324,36 +353,39 @@ impl Dispatcher {
             .and_then(|entry| entry.callers)
             .unwrap_or(self.callers);
         if callers == Callers::KernelOnly && caller.cpl.is_some_and(|cpl| cpl > Cpl::KERNEL) {
-            return self.fail(Outcome::Refused, Errno::EPERM);
+            return self.fail(caller.origin(), Outcome::Refused, Errno::EPERM);
         }
         match entry.map(|entry| &entry.answerer) {
-            None => self.fail(Outcome::Unknown, Errno::ENOSYS),
+            None => self.fail(caller.origin(), Outcome::Unknown, Errno::ENOSYS),
             Some(Answerer::Handler(handler)) => {
                 self.run_handler(handler.as_ref(), number, arguments, caller)
             }
             Some(Answerer::Batch) => {
                 let memory = self.memory.as_ref();
+                let origin = caller.origin();
                 batch::answer_all(memory, arguments, |entry| {
                     let answer = self.answer_entry(table, entry, caller);
                     (answer, caller.stop.is_some())
                 })
-                .or_else(|errno| self.fail(Outcome::Failed, errno))
+                .or_else(|errno| self.fail(origin, Outcome::Failed, errno))
             }
-            Some(Answerer::Ring(request)) => self
-                .rings
-                .as_ref()
-                .ok_or(Errno::EINVAL)
-                .and_then(|rings| rings.answer(*request, self, arguments, caller))
-                .or_else(|errno| self.fail(Outcome::Failed, errno)),
+            Some(Answerer::Ring(request)) => {
+                let origin = caller.origin();
+                self.rings
+                    .as_ref()
+                    .ok_or(Errno::EINVAL)
+                    .and_then(|rings| rings.answer(*request, self, arguments, caller))
+                    .or_else(|errno| self.fail(origin, Outcome::Failed, errno))
+            }
         }
     }
 
     /// The answer to an entry of a batch that `caller` has made.
     #[inline]
     fn answer_entry(&self, table: &Snapshot, entry: &BatchEntry, caller: &mut Caller<'_>) -> i64 {
-        caller.count(&self.counters);
+        self.counters.count_call(caller.origin());
         if !entry.is_well_formed() || !batch::admits(entry.number) {
-            return encode_result(self.fail(Outcome::Failed, Errno::EINVAL));
+            return encode_result(self.fail(caller.origin(), Outcome::Failed, Errno::EINVAL));
         }
         self.answer(table, entry.number, entry.arguments, caller)
     }
@@ -365,21 +397,22 @@ impl Dispatcher {
         arguments: Arguments,
         caller: &mut Caller<'_>,
     ) -> HypercallResult {
+        let origin = caller.origin();
         let mut call = Hypercall::new(number, arguments, caller, self.memory.as_ref());
         // A handler's own state after its panic is the handler's affair (a poisoned lock
         // fails its next call); the call's state is discarded or holds plain values.
         match catch_unwind(AssertUnwindSafe(|| handler(&mut call))) {
-            Ok(Err(errno)) => self.fail(Outcome::Failed, errno),
+            Ok(Err(errno)) => self.fail(origin, Outcome::Failed, errno),
             Ok(answer) => answer,
             Err(_) => {
                 tracing::error!(%number, "the handler of a hypercall panicked");
-                self.fail(Outcome::Panicked, Errno::EIO)
+                self.fail(origin, Outcome::Panicked, Errno::EIO)
             }
         }
     }
 
-    fn fail(&self, outcome: Outcome, errno: Errno) -> HypercallResult {
-        self.counters.count_outcome(outcome);
+    fn fail(&self, origin: Origin, outcome: Outcome, errno: Errno) -> HypercallResult {
+        self.counters.count_outcome(origin, outcome);
         Err(errno)
     }
 }
@@ -398,8 +431,8 @@ fn fit(answer: i64, mode: Option<Mode>, vcpu: &dyn Vcpu) -> i64 {
 }
 
 /// Puts `answer` where KVM takes it from at the next KVM_RUN.
-fn answer_vcpu(vcpu: &mut dyn Vcpu, answer: i64) {
-    let run = vcpu.kvm_run();
+#[inline]
+fn answer_vcpu(run: &mut kvm_run, answer: i64) {
     match run.exit_reason {
         // KVM stores the result to rax and skips the instruction, as long as rip has not
         // been changed (`kvm_xen_hypercall_complete_userspace`).
@@ -417,6 +450,42 @@ fn answer_vcpu(vcpu: &mut dyn Vcpu, answer: i64) {
 impl Drop for HypercallHost {
     fn drop(&mut self) {
         self.close_rings();
+    }
+}
+
+/// The calls of one vCPU, on its thread: it remembers the table, so that a call finds its
+/// handler with no more than a look whether the table is still the same.
+///
+/// What it remembers lives on: the handlers that were removed from the table are dropped
+/// when every vCPU has made its next call, or its `VcpuCalls` is gone.
+pub struct VcpuCalls<'host> {
+    host: &'host HypercallHost,
+    vcpu_id: u32,
+    table: TableCache<'host>,
+}
+
+impl VcpuCalls<'_> {
+    /// As [`HypercallHost::recognise`].
+    #[inline]
+    pub fn recognise(&self, exit: &VcpuExit<'_>) -> Option<Transport> {
+        self.host.recognise(exit)
+    }
+
+    /// As [`HypercallHost::dispatch`].
+    #[inline]
+    pub fn dispatch(&mut self, vcpu: &mut impl Vcpu, transport: Transport) -> Disposition {
+        let table = self.table.load();
+        self.host
+            .dispatch_from(table, vcpu, self.vcpu_id, transport)
+    }
+}
+
+impl fmt::Debug for VcpuCalls<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("VcpuCalls")
+            .field("vcpu_id", &self.vcpu_id)
+            .finish_non_exhaustive()
     }
 }
 

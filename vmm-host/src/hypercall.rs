@@ -4,7 +4,6 @@
 use crate::decode::shared_registers;
 use crate::memory::CopyGuestMemory;
 use crate::ring::RingId;
-use crate::stats::Counters;
 use hcall_abi::convention::{Arguments, ARGUMENT_COUNT};
 use hcall_abi::{Errno, Gpa, HypercallNumber, Transport};
 use kvm_bindings::{kvm_regs, kvm_run, KVM_SYNC_X86_REGS};
@@ -79,6 +78,7 @@ pub trait Vcpu {
 }
 
 impl Vcpu for VcpuFd {
+    #[inline]
     fn kvm_run(&mut self) -> &mut kvm_run {
         self.get_kvm_run()
     }
@@ -199,12 +199,9 @@ impl Caller<'_> {
         mode(self.mode, &self.source)
     }
 
-    /// Counts a call of this caller.
-    pub(crate) fn count(&self, counters: &Counters) {
-        match self.source {
-            Source::Vcpu { transport, .. } => counters.count_call(transport),
-            Source::Ring(_) => counters.count_ring_call(),
-        }
+    /// Where the calls come from.
+    pub(crate) fn origin(&self) -> Origin {
+        self.source.origin()
     }
 }
 

@@ -37,10 +37,11 @@
 //! vcpu.set_cpuid2(&cpuid)?;
 //! host.prepare(&mut vcpu);
 //!
+//! let mut calls = host.vcpu_calls(0);
 //! loop {
 //!     let exit = vcpu.run()?;
-//!     match host.recognise(&exit) {
-//!         Some(transport) => match host.dispatch(&mut vcpu, 0, transport) {
+//!     match calls.recognise(&exit) {
+//!         Some(transport) => match calls.dispatch(&mut vcpu, transport) {
 //!             Disposition::Resume => {}
 //!             Disposition::Stop(reason) => break println!("{reason}"),
 //!         },
@@ -96,6 +97,6 @@ pub mod table;
 pub mod vmm;
 
 pub use hcall_abi::{Errno, Gpa, HypercallNumber, Transport, TransportSet};
-pub use host::{Disposition, HypercallHost, StopReason};
+pub use host::{Disposition, HypercallHost, StopReason, VcpuCalls};
 pub use hypercall::{Cpl, Hypercall, HypercallResult, Mode, Origin};
 pub use table::{Callers, HypercallTable, TableError};

@@ -1,20 +1,49 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Counters of a VM, written by its vCPUs, read by anybody at any time.
+//! Counters of a VM, written by its vCPUs and rings, read by anybody at any time.
 
+use crate::hypercall::Origin;
 use hcall_abi::layout::Stats;
 use hcall_abi::Transport;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How many vCPUs count apart from each other; others share.
+const VCPU_SHARDS: usize = 64;
+/// The same of rings.
+const RING_SHARDS: usize = 16;
+const SHARDS: usize = VCPU_SHARDS + RING_SHARDS;
 
 /// Counters since the VM started. Each is exact; together they are read one by one, so
 /// calls under way may be in one and not yet in another.
-#[derive(Debug, Default)]
+///
+/// Every vCPU and every ring has its own, on cache lines of their own: counting would
+/// otherwise be the one thing that calls of different vCPUs wait for each other for.
 pub struct Counters {
+    shards: Box<[Shard; SHARDS]>,
+}
+
+/// The counters of one vCPU or ring. Aligned to two cache lines, which processors fetch together.
+#[repr(align(128))]
+struct Shard {
     by_transport: [AtomicU64; Transport::ALL.len()],
     ring: AtomicU64,
     unknown: AtomicU64,
     refused: AtomicU64,
     failed: AtomicU64,
     panicked: AtomicU64,
+}
+
+impl Shard {
+    const fn new() -> Self {
+        Self {
+            by_transport: [const { AtomicU64::new(0) }; Transport::ALL.len()],
+            ring: AtomicU64::new(0),
+            unknown: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            panicked: AtomicU64::new(0),
+        }
+    }
 }
 
 /// What became of a call, where that is counted.
@@ -27,32 +56,35 @@ pub(crate) enum Outcome {
 }
 
 impl Counters {
-    pub(crate) fn count_call(&self, transport: Transport) {
-        self.transport(transport).fetch_add(1, Ordering::Relaxed);
+    #[inline]
+    pub(crate) fn count_call(&self, origin: Origin) {
+        let shard = self.shard(origin);
+        let counter = match origin {
+            Origin::Vcpu { transport, .. } => &shard.by_transport[transport.raw() as usize],
+            Origin::Ring(_) => &shard.ring,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn count_ring_call(&self) {
-        self.ring.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn count_outcome(&self, outcome: Outcome) {
+    pub(crate) fn count_outcome(&self, origin: Origin, outcome: Outcome) {
+        let shard = self.shard(origin);
         let counter = match outcome {
-            Outcome::Unknown => &self.unknown,
-            Outcome::Refused => &self.refused,
-            Outcome::Failed => &self.failed,
-            Outcome::Panicked => &self.panicked,
+            Outcome::Unknown => &shard.unknown,
+            Outcome::Refused => &shard.refused,
+            Outcome::Failed => &shard.failed,
+            Outcome::Panicked => &shard.panicked,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Calls that have arrived over `transport`.
     pub fn calls(&self, transport: Transport) -> u64 {
-        self.transport(transport).load(Ordering::Relaxed)
+        self.sum(|shard| &shard.by_transport[transport.raw() as usize])
     }
 
     /// Calls that have arrived through rings.
     pub fn ring_calls(&self) -> u64 {
-        self.ring.load(Ordering::Relaxed)
+        self.sum(|shard| &shard.ring)
     }
 
     /// All counters, as the guest gets them from `STATS`.
@@ -63,14 +95,37 @@ impl Counters {
             instruction,
             carrier,
             port,
-            unknown: self.unknown.load(Ordering::Relaxed),
-            refused: self.refused.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
-            panicked: self.panicked.load(Ordering::Relaxed),
+            unknown: self.sum(|shard| &shard.unknown),
+            refused: self.sum(|shard| &shard.refused),
+            failed: self.sum(|shard| &shard.failed),
+            panicked: self.sum(|shard| &shard.panicked),
         }
     }
 
-    fn transport(&self, transport: Transport) -> &AtomicU64 {
-        &self.by_transport[transport.raw() as usize]
+    #[inline]
+    fn shard(&self, origin: Origin) -> &Shard {
+        match origin {
+            Origin::Vcpu { id, .. } => &self.shards[id as usize % VCPU_SHARDS],
+            Origin::Ring(id) => &self.shards[VCPU_SHARDS + id.get() as usize % RING_SHARDS],
+        }
+    }
+
+    fn sum(&self, counter: impl Fn(&Shard) -> &AtomicU64) -> u64 {
+        let values = self.shards.iter().map(counter);
+        values.map(|value| value.load(Ordering::Relaxed)).sum()
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            shards: Box::new([const { Shard::new() }; SHARDS]),
+        }
+    }
+}
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.read().fmt(formatter)
     }
 }

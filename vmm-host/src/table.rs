@@ -7,11 +7,12 @@
 
 use crate::hypercall::{Hypercall, HypercallResult};
 use crate::ring::RingRequest;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 use hcall_abi::number::{BATCH, CORE_FIRST, RING_SETUP, RING_TEARDOWN, USER_LAST};
 use hcall_abi::HypercallNumber;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What answers a number: any function of the call, with state of its own if it likes.
@@ -69,18 +70,45 @@ const PAGES: usize = (USER_LAST - CORE_FIRST + 1) as usize / PAGE_NUMBERS;
 type Page = [Option<Arc<Entry>>; PAGE_NUMBERS];
 
 /// One immutable state of the table. hcall's own ranges are found by two indexations,
-/// however many handlers there are; foreign numbers by a search.
+/// foreign numbers by a hash: neither takes longer where there are more handlers.
 #[derive(Clone)]
 pub(crate) struct Snapshot {
     direct: [Option<Arc<Page>>; PAGES],
-    foreign: BTreeMap<u32, Arc<Entry>>,
+    foreign: ForeignNumbers,
+}
+
+type ForeignNumbers = HashMap<u32, Arc<Entry>, BuildHasherDefault<NumberHasher>>;
+
+/// Multiplies by 2^64 divided by the golden ratio (Knuth, TAOCP 6.4). Which numbers are in
+/// the table is for the VMM to say, so a guest cannot choose any that collide.
+#[derive(Clone, Copy, Default)]
+struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        let product = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // The map looks at both ends of the hash; the upper bits are the well-mixed ones.
+        self.0 = product ^ (product >> 32);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32((*byte).into());
+        }
+    }
 }
 
 impl Snapshot {
-    const EMPTY: Self = Self {
-        direct: [const { None }; PAGES],
-        foreign: BTreeMap::new(),
-    };
+    fn empty() -> Self {
+        Self {
+            direct: [const { None }; PAGES],
+            foreign: ForeignNumbers::default(),
+        }
+    }
 
     /// Page and place in it of a number of hcall's own ranges.
     fn place(number: HypercallNumber) -> Option<(usize, usize)> {
@@ -138,7 +166,7 @@ impl HypercallTable {
     /// An empty table.
     pub fn new() -> Self {
         Self {
-            current: ArcSwap::from_pointee(Snapshot::EMPTY),
+            current: ArcSwap::from_pointee(Snapshot::empty()),
             change: Mutex::new(()),
         }
     }
@@ -240,6 +268,11 @@ impl HypercallTable {
         self.current.load().find(number).is_some()
     }
 
+    /// The table as one thread remembers it, and looks at it again when it has changed.
+    pub(crate) fn cache(&self) -> TableCache<'_> {
+        TableCache(Cache::new(&self.current))
+    }
+
     pub(crate) fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.current.load()
     }
@@ -254,6 +287,17 @@ impl HypercallTable {
         edit(&mut next)?;
         self.current.store(Arc::new(next));
         Ok(())
+    }
+}
+
+/// See [`HypercallTable::cache`].
+pub(crate) struct TableCache<'table>(Cache<&'table ArcSwap<Snapshot>, Arc<Snapshot>>);
+
+impl TableCache<'_> {
+    /// The table's present state.
+    #[inline]
+    pub(crate) fn load(&mut self) -> &Snapshot {
+        self.0.load()
     }
 }
 

@@ -94,7 +94,7 @@ pub fn concurrent_answer(which: u64, vcpu: u64, counter: u64) -> u64 {
     mix(4, [which, vcpu, counter, 0])
 }
 
-/// Exit status of the unikernel `concurrent` where the other CPUs do not start.
+/// Exit status of the unikernels `concurrent` and `bench` where the other CPUs do not start.
 pub const NO_OTHER_CPUS: u8 = 77;
 
 /// How many calls of each arity the unikernel `arity` makes.

@@ -3,6 +3,7 @@
 //! of the project. `make run` and `make test` are this program.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod boot;
 mod c_program;
 mod cargo;
@@ -52,6 +53,8 @@ enum Command {
     },
     /// Show the first hypercall from a unikernel, a kernel and a process.
     Run,
+    /// Measure what hypercalls cost.
+    Bench(bench::Arguments),
     /// Run one suite of lab/suites.toml.
     Suite {
         /// Its name.
@@ -81,6 +84,7 @@ fn run(command: Command, verbosity: Verbosity) -> Result<ExitCode> {
     match command {
         Command::Test { only } => test::run(&mut workshop, &only),
         Command::Run => demonstration::run(&mut workshop),
+        Command::Bench(arguments) => bench::run(&mut workshop, &arguments),
         Command::Suite { name } => test::run_suite(&mut workshop, &name),
     }
 }

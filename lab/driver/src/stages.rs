@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use hcall_ktap::Report;
 
+use crate::bench;
 use crate::cargo::{self, NONE, PACKAGE_32, UNIKERNEL_PACKAGES};
 use crate::libtest::Libtest;
 use crate::places::is_installed;
@@ -24,7 +25,7 @@ pub(crate) struct Stage {
 }
 
 /// All of them, in order.
-pub(crate) const STAGES: [Stage; 17] = [
+pub(crate) const STAGES: [Stage; 20] = [
     Stage {
         name: "format",
         run: format,
@@ -78,12 +79,24 @@ pub(crate) const STAGES: [Stage; 17] = [
         run: local_kvm,
     },
     Stage {
+        name: "measurements on the local KVM",
+        run: bench::stage,
+    },
+    Stage {
         name: "lab suite plain",
         run: |workshop| suite::run(workshop, "plain"),
     },
     Stage {
         name: "lab suite svm",
         run: |workshop| suite::run(workshop, "svm"),
+    },
+    Stage {
+        name: "lab suite bench",
+        run: |workshop| suite::run(workshop, "bench"),
+    },
+    Stage {
+        name: "lab suite bench-counting",
+        run: |workshop| suite::run(workshop, "bench-counting"),
     },
     Stage {
         name: "lab suite vmx",

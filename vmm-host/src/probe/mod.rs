@@ -10,9 +10,11 @@ mod throwaway;
 use hcall_abi::convention::TrapInstruction;
 use hcall_abi::cpuid::CpuidRegisters;
 use hcall_abi::{Transport, TransportSet};
+use kvm_bindings::KVM_MAX_CPUID_ENTRIES;
 use kvm_ioctls::Kvm;
 use std::fmt;
 use std::time::Duration;
+use throwaway::Failure;
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -105,13 +107,18 @@ impl fmt::Display for Report {
 pub fn probe(kvm: &Kvm, deadline: Duration) -> Report {
     let vendor = cpuid(0).vendor();
     let instruction = TrapInstruction::for_vendor(vendor);
+    // Asked once: it is among the slowest of KVM's answers.
+    let supported = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES);
+    let attempt = |transport| -> Result<Duration, Failure> {
+        let cpuid = supported.as_ref().map_err(|error| Failure::Kvm(*error))?;
+        throwaway::try_transport(kvm, transport, instruction, cpuid, deadline)
+    };
     let transports = Transport::ALL
         .map(|transport| {
-            let verdict = throwaway::try_transport(kvm, transport, instruction, deadline)
-                .map_or_else(
-                    |failure| Verdict::Fails(failure.to_string()),
-                    Verdict::Works,
-                );
+            let verdict = attempt(transport).map_or_else(
+                |failure| Verdict::Fails(failure.to_string()),
+                Verdict::Works,
+            );
             (transport, verdict)
         })
         .to_vec();

@@ -8,7 +8,7 @@ use hcall_abi::carrier::CarrierRegisters;
 use hcall_abi::convention::{Arguments, TrapInstruction};
 use hcall_abi::transport::PORT;
 use hcall_abi::{Gpa, HypercallNumber, Transport, TransportSet};
-use kvm_bindings::{kvm_regs, kvm_userspace_memory_region, KVM_MAX_CPUID_ENTRIES};
+use kvm_bindings::{kvm_regs, kvm_userspace_memory_region, CpuId};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{mpsc, Arc};
@@ -71,6 +71,7 @@ pub(super) fn try_transport(
     kvm: &Kvm,
     transport: Transport,
     instruction: Option<TrapInstruction>,
+    cpuid: &CpuId,
     deadline: Duration,
 ) -> Result<Duration, Failure> {
     kick::install().map_err(Failure::Signal)?;
@@ -79,7 +80,7 @@ pub(super) fn try_transport(
         _ => instruction.ok_or(Failure::UnknownVendor)?.bytes().to_vec(),
     };
     let vm = kvm.create_vm()?;
-    let guest = Guest::new(kvm, &vm, transport, &trap)?;
+    let guest = Guest::new(&vm, transport, cpuid, &trap)?;
     run_under_deadline(guest, deadline)
 }
 
@@ -92,7 +93,7 @@ struct Guest {
 }
 
 impl Guest {
-    fn new(kvm: &Kvm, vm: &VmFd, transport: Transport, trap: &[u8]) -> Result<Self, Failure> {
+    fn new(vm: &VmFd, transport: Transport, cpuid: &CpuId, trap: &[u8]) -> Result<Self, Failure> {
         let memory =
             GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(CODE.get()), MEMORY_SIZE)])?;
         map(vm, &memory)?;
@@ -114,7 +115,7 @@ impl Guest {
             .expect("the table is new and empty");
 
         let mut vcpu = vm.create_vcpu(0)?;
-        vcpu.set_cpuid2(&kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)?)?;
+        vcpu.set_cpuid2(cpuid)?;
         start(&vcpu, &registers)?;
         host.prepare(&mut vcpu);
         Ok(Self {
@@ -267,8 +268,10 @@ fn run_under_deadline(mut guest: Guest, deadline: Duration) -> Result<Duration, 
         .spawn(run)
         .map_err(Failure::Thread)?;
     let result = outcome.recv_timeout(deadline);
-    stop.store(true, Ordering::Relaxed);
-    kick::until_finished(&thread);
+    if result.is_err() {
+        stop.store(true, Ordering::Relaxed);
+        kick::until_finished(&thread);
+    }
     thread.join().map_err(|_| Failure::ThreadPanicked)?;
     result.unwrap_or(Err(Failure::Deadline(deadline)))
 }

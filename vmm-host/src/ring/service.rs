@@ -5,7 +5,7 @@
 use super::policy::Policy;
 use super::RingId;
 use crate::host::Dispatcher;
-use crate::hypercall::{Caller, Cpl, Mode, Source};
+use crate::hypercall::{Caller, Cpl, Mode, Origin, Source};
 use crate::stats::Outcome;
 use crate::table::Snapshot;
 use hcall_abi::ring::{RingCompletion, RingEntry, RingLayout, REASON_HOST};
@@ -165,9 +165,10 @@ impl Service {
 
     fn answer(&self, table: &Snapshot, entry: &RingEntry) -> i64 {
         let counters = self.dispatcher.counters();
-        counters.count_ring_call();
+        let origin = Origin::Ring(self.id);
+        counters.count_call(origin);
         let refuse = |outcome, errno| {
-            counters.count_outcome(outcome);
+            counters.count_outcome(origin, outcome);
             encode_result(Err(errno))
         };
         if !entry.is_well_formed() {

@@ -120,6 +120,8 @@ impl Vcpu {
 
     /// Runs until the VM ends.
     pub(super) fn run(&mut self) -> Result<End, VmError> {
+        let host = Arc::clone(&self.host);
+        let mut calls = host.vcpu_calls(self.id);
         loop {
             // Looked at before every KVM_RUN: the signal that says so is lost if it comes
             // while an exit is handled.
@@ -131,14 +133,13 @@ impl Vcpu {
                 Err(error) if is_retryable(error) => continue,
                 Err(error) => return Err(kvm("run the vCPU")(error)),
             };
-            let Some(transport) = self.host.recognise(&exit) else {
+            let Some(transport) = calls.recognise(&exit) else {
                 if let Some(end) = handle(&self.ports, exit) {
                     return Ok(self.with_registers(end));
                 }
                 continue;
             };
-            if let Disposition::Stop(reason) = self.host.dispatch(&mut self.fd, self.id, transport)
-            {
+            if let Disposition::Stop(reason) = calls.dispatch(&mut self.fd, transport) {
                 return Ok(reason.into());
             }
         }

@@ -5,6 +5,7 @@ use crate::fake_vcpu::{call, host, FakeVcpu};
 use hcall_abi::result::KVM_ENOSYS_RESULT;
 use hcall_abi::{Errno, HypercallNumber, Transport};
 use hcall_vmm::{Callers, Disposition, Mode, StopReason};
+use std::sync::Arc;
 
 const SUM: HypercallNumber = HypercallNumber::user(1);
 
@@ -287,4 +288,62 @@ fn xen_exits_of_another_kind_are_not_calls() {
         Disposition::Resume
     );
     assert_eq!(host.counters().read().calls, 0);
+}
+
+#[test]
+fn a_vcpu_that_remembers_the_table_sees_every_change_of_it() {
+    let (host, _) = host();
+    let mut calls = host.vcpu_calls(3);
+    let mut call = || {
+        let mut vcpu = FakeVcpu::new();
+        vcpu.trap(SUM.get().into(), [0; 4]);
+        let disposition = calls.dispatch(&mut vcpu, Transport::Instruction);
+        assert_eq!(disposition, Disposition::Resume);
+        vcpu.answer()
+    };
+    let unknown = errno(Errno::ENOSYS);
+    assert_eq!(call(), unknown);
+    host.hypercalls()
+        .register(SUM, |call| Ok(call.vcpu_id().map_or(u64::MAX, u64::from)))
+        .expect("the number is free");
+    assert_eq!(call(), 3);
+    host.hypercalls()
+        .replace(SUM, |_| Ok(4))
+        .expect("it has a handler");
+    assert_eq!(call(), 4);
+    host.hypercalls().remove(SUM).expect("it has a handler");
+    assert_eq!(call(), unknown);
+}
+
+#[test]
+fn a_removed_handler_is_dropped_once_no_vcpu_remembers_it() {
+    let (host, _) = host();
+    let state = Arc::new(());
+    let held = Arc::clone(&state);
+    host.hypercalls()
+        .register(SUM, move |_| Ok(Arc::strong_count(&held) as u64))
+        .expect("the number is free");
+    let mut calls = host.vcpu_calls(0);
+    host.hypercalls().remove(SUM).expect("it has a handler");
+    assert_eq!(Arc::strong_count(&state), 2);
+    let mut vcpu = FakeVcpu::new();
+    vcpu.trap(SUM.get().into(), [0; 4]);
+    assert_eq!(
+        calls.dispatch(&mut vcpu, Transport::Instruction),
+        Disposition::Resume
+    );
+    assert_eq!(Arc::strong_count(&state), 1);
+}
+
+#[test]
+fn calls_of_every_vcpu_are_counted() {
+    let (host, _) = host();
+    for vcpu_id in [0, 1, 63, 64, 1_000, u32::MAX] {
+        let mut vcpu = FakeVcpu::new();
+        vcpu.trap(SUM.get().into(), [0; 4]);
+        let disposition = host.dispatch(&mut vcpu, vcpu_id, Transport::Instruction);
+        assert_eq!(disposition, Disposition::Resume);
+    }
+    let stats = host.counters().read();
+    assert_eq!((stats.calls, stats.instruction, stats.unknown), (6, 6, 6));
 }

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The loop of a VMM that answers hypercalls, against one that only re-enters, and one that
+//! gives every call the same answer: same KVM, same VM, same guest, by turns.
+
+use super::{is_emulated, Outcome, Setting};
+use hcall_abi::convention::TrapInstruction;
+use hcall_abi::number::ECHO;
+use hcall_abi::transport::PORT;
+use hcall_abi::{Transport, TransportSet};
+use hcall_measurement::{Measurement, Unit};
+use hcall_vmm::{Disposition, HypercallHost};
+use kvm_bindings::{kvm_regs, kvm_run, kvm_userspace_memory_region, KVMIO, KVM_SYNC_X86_REGS};
+use kvm_ioctls::{Kvm, VcpuFd, VmFd};
+use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use vm_memory::{Bytes, GuestAddress, GuestMemory, GuestMemoryMmap, GuestMemoryRegion};
+use vmm_sys_util::ioctl::ioctl;
+
+mod request {
+    //! KVM_RUN as it is.
+    #![allow(unreachable_pub)] // what the macro makes is `pub`
+    use super::KVMIO;
+    vmm_sys_util::ioctl_io_nr!(KVM_RUN, KVMIO, 0x80);
+}
+
+const ROUNDS: usize = 1_501;
+/// A turn takes about this long; the machine is likely to do nothing else in between.
+const TURN_NANOSECONDS: u128 = 200_000;
+
+/// What answering may add.
+const LIMIT: f64 = 1.03;
+/// The same on an emulated processor: it forgets every translation at each change between
+/// host and guest, so that each page which the host's code touches costs as much there as a
+/// hundred of its instructions.
+const LIMIT_EMULATED: f64 = 1.15;
+
+const CODE: u64 = 0x1000;
+const MEMORY_SIZE: usize = 0x2000;
+/// Where KVM may keep its own pages on Intel processors.
+const TSS_ADDRESS: usize = 0xfffb_d000;
+
+/// `mov eax, imm32` in 16-bit mode, `out imm8, eax`, `jmp` by a byte.
+const MOV_EAX_IMM32: [u8; 2] = [0x66, 0xb8];
+const OUT_IMM8_EAX: [u8; 2] = [0x66, 0xe7];
+const JMP_REL8: u8 = 0xeb;
+
+pub(crate) fn measure(setting: &Setting) -> Result<Outcome, String> {
+    if let Some(outcome) = setting.no_clock() {
+        return Ok(outcome);
+    }
+    let mut measurements = Vec::new();
+    // The guest is in 16-bit mode, where there is no carrier.
+    for transport in [Transport::Instruction, Transport::Port] {
+        if setting.working().contains(transport) {
+            measurements.extend(Loop::new(transport, setting.probed.instruction)?.compare()?);
+        }
+    }
+    if measurements.is_empty() {
+        return Ok(Outcome::NotHere(
+            "neither instruction nor port works".into(),
+        ));
+    }
+    Ok(Outcome::Measured(measurements))
+}
+
+/// A guest that calls for ever.
+struct Loop {
+    transport: Transport,
+    vcpu: VcpuFd,
+    host: HypercallHost,
+    stop: AtomicBool,
+    /// Outlived by the vCPU.
+    _vm: VmFd,
+}
+
+fn say(what: &'static str) -> impl Fn(kvm_ioctls::Error) -> String {
+    move |error| format!("{what}: {error}")
+}
+
+fn text(error: impl Display) -> String {
+    error.to_string()
+}
+
+impl Loop {
+    fn new(transport: Transport, instruction: Option<TrapInstruction>) -> Result<Self, String> {
+        let kvm = Kvm::new().map_err(say("/dev/kvm"))?;
+        let vm = kvm.create_vm().map_err(say("a VM"))?;
+        vm.set_tss_address(TSS_ADDRESS).map_err(say("TSS"))?;
+        let memory =
+            GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), MEMORY_SIZE)]).map_err(text)?;
+        for region in memory.iter() {
+            let slot = kvm_userspace_memory_region {
+                slot: 0,
+                flags: 0,
+                guest_phys_addr: 0,
+                memory_size: region.len(),
+                userspace_addr: region.as_ptr() as u64,
+            };
+            // SAFETY: the `HypercallHost`, which lives as long as the vCPU, keeps the
+            // mapping, and it is the only one of this VM.
+            unsafe { vm.set_user_memory_region(slot) }.map_err(say("memory"))?;
+        }
+        let code = code(transport, instruction).ok_or("no trap instruction is known")?;
+        memory
+            .write_slice(&code, GuestAddress(CODE))
+            .map_err(text)?;
+
+        let offered = TransportSet::EMPTY.with(transport);
+        let host = HypercallHost::new(&vm, memory, offered).map_err(text)?;
+        host.hypercalls()
+            .register(ECHO, |call| Ok(call.arg::<0>()))
+            .map_err(text)?;
+        let mut vcpu = vm.create_vcpu(0).map_err(say("a vCPU"))?;
+        start(&vcpu).map_err(say("the vCPU's registers"))?;
+        host.prepare(&mut vcpu);
+        Ok(Self {
+            transport,
+            vcpu,
+            host,
+            stop: AtomicBool::new(false),
+            _vm: vm,
+        })
+    }
+
+    fn compare(mut self) -> Result<Vec<Measurement>, String> {
+        let calls = self.calls_in_a_turn()?;
+        // Microseconds of each kind of loop in each round; they take turns at being first.
+        let mut times = [const { Vec::new() }; Kind::ALL.len()];
+        for round in 0..ROUNDS {
+            for turn in 0..Kind::ALL.len() {
+                let index = (round + turn) % Kind::ALL.len();
+                times[index].push(self.run(Kind::ALL[index], calls)?);
+            }
+        }
+        let transport = self.transport;
+        let [bare, answering, ours] = &times;
+        let against = |others: &[f64]| -> Vec<f64> {
+            let pairs = ours.iter().zip(others);
+            pairs.map(|(ours, other)| ours / other).collect()
+        };
+        let named = |name: &str| format!("loop/{transport}, {name}");
+        let limited = |name: &str, others| {
+            let median = Measurement::median_of(named(name), against(others), Unit::Ratio);
+            let limit = if is_emulated() { LIMIT_EMULATED } else { LIMIT };
+            median.map(|median| median.at_most(limit))
+        };
+        let measurements = [
+            limited("ours against one that re-enters", bare),
+            limited("ours against one that answers the same", answering),
+        ];
+        let medians = Kind::ALL
+            .into_iter()
+            .zip(times.clone())
+            .map(|(kind, times)| {
+                Measurement::median_of(named(kind.name()), times, Unit::Microseconds)
+            });
+        Ok(measurements.into_iter().chain(medians).flatten().collect())
+    }
+
+    fn calls_in_a_turn(&mut self) -> Result<u32, String> {
+        const SOME: u32 = 20;
+        self.ours(SOME)?;
+        let microseconds = self.ours(SOME)?;
+        let turn = TURN_NANOSECONDS as f64 / 1_000.0;
+        Ok(((turn / microseconds) as u32).clamp(SOME, 100_000))
+    }
+
+    /// Microseconds a call, by what the library's documentation shows.
+    fn ours(&mut self, calls: u32) -> Result<f64, String> {
+        let before = self.host.counters().calls(self.transport);
+        let mut hypercalls = self.host.vcpu_calls(0);
+        let start = Instant::now();
+        for _ in 0..calls {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err("stopped".into());
+            }
+            let exit = self.vcpu.run().map_err(say("KVM_RUN"))?;
+            let transport = hypercalls.recognise(&exit).ok_or("not a call")?;
+            match hypercalls.dispatch(&mut self.vcpu, transport) {
+                Disposition::Resume => {}
+                Disposition::Stop(reason) => return Err(reason.to_string()),
+            }
+        }
+        let time = start.elapsed();
+        let answered = self.host.counters().calls(self.transport) - before;
+        if answered != u64::from(calls) {
+            return Err(format!("{answered} of {calls} calls were answered"));
+        }
+        Ok(time.as_secs_f64() * 1e6 / f64::from(calls))
+    }
+
+    /// Microseconds a call, by KVM_RUN alone, with `between` two of them.
+    fn raw(&mut self, calls: u32, mut between: impl FnMut(&mut kvm_run)) -> Result<f64, String> {
+        let reason = self.vcpu.get_kvm_run().exit_reason;
+        let start = Instant::now();
+        for _ in 0..calls {
+            // SAFETY: the file descriptor is a vCPU's, and KVM_RUN takes no argument.
+            if unsafe { ioctl(&self.vcpu, request::KVM_RUN()) } != 0 {
+                return Err(format!("KVM_RUN: {}", std::io::Error::last_os_error()));
+            }
+            between(self.vcpu.get_kvm_run());
+        }
+        let time = start.elapsed();
+        if self.vcpu.get_kvm_run().exit_reason != reason {
+            return Err("an exit that was no call".into());
+        }
+        Ok(time.as_secs_f64() * 1e6 / f64::from(calls))
+    }
+
+    /// Microseconds a call, by a loop of this kind.
+    fn run(&mut self, kind: Kind, calls: u32) -> Result<f64, String> {
+        let shared = if kind == Kind::Bare {
+            0
+        } else {
+            KVM_SYNC_X86_REGS.into()
+        };
+        self.vcpu.get_kvm_run().kvm_valid_regs = shared;
+        match (kind, self.transport) {
+            (Kind::Ours, _) => self.ours(calls),
+            (Kind::Bare, _) => self.raw(calls, |_| {}),
+            (Kind::Answering, Transport::Port) => self.raw(calls, |run| {
+                run.s.regs.regs.rax = ANSWER;
+                run.kvm_dirty_regs = KVM_SYNC_X86_REGS.into();
+            }),
+            (Kind::Answering, _) => self.raw(calls, |run| {
+                run.__bindgen_anon_1.xen.u.hcall.result = ANSWER;
+            }),
+        }
+    }
+}
+
+/// What an answering loop says to whatever was asked.
+const ANSWER: u64 = 1;
+
+/// A loop of a VMM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Does nothing but KVM_RUN.
+    Bare,
+    /// Has KVM share registers, and puts a constant where the answer belongs.
+    Answering,
+    /// The library's.
+    Ours,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Bare, Self::Answering, Self::Ours];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "one that re-enters",
+            Self::Answering => "one that answers the same to everything",
+            Self::Ours => "ours",
+        }
+    }
+}
+
+/// `again: mov eax, ECHO; trap; jmp again`.
+fn code(transport: Transport, instruction: Option<TrapInstruction>) -> Option<Vec<u8>> {
+    let mut code = MOV_EAX_IMM32.to_vec();
+    code.extend(ECHO.get().to_le_bytes());
+    match transport {
+        Transport::Port => code.extend([OUT_IMM8_EAX[0], OUT_IMM8_EAX[1], PORT]),
+        _ => code.extend(instruction?.bytes()),
+    }
+    let length = code.len() as i8 + 2;
+    code.extend([JMP_REL8, (-length) as u8]);
+    Some(code)
+}
+
+/// 16-bit mode, as after a reset, with the first segment as code.
+fn start(vcpu: &VcpuFd) -> Result<(), kvm_ioctls::Error> {
+    let mut sregs = vcpu.get_sregs()?;
+    sregs.cs.base = 0;
+    sregs.cs.selector = 0;
+    vcpu.set_sregs(&sregs)?;
+    vcpu.set_regs(&kvm_regs {
+        rip: CODE,
+        rflags: 2,
+        ..Default::default()
+    })
+}
