@@ -10,7 +10,7 @@ use crate::hypercall::{
 };
 use crate::intercept::{self, InterceptError};
 use crate::memory::CopyGuestMemory;
-use crate::ring::{RingConfig, RingWiring, Rings};
+use crate::ring::{RingConfig, RingRequest, RingWiring, Rings};
 use crate::stats::{Counters, Outcome};
 use crate::table::{Answerer, Callers, Handler, HypercallTable, Snapshot, TableCache};
 use hcall_abi::batch::BatchEntry;
@@ -325,6 +325,7 @@ impl Dispatcher {
     }
 
     /// The answer to a number of 32 bits, which may be that of an entry of a batch or ring.
+    #[inline]
     pub(crate) fn answer(
         &self,
         table: &Snapshot,
@@ -341,6 +342,7 @@ impl Dispatcher {
         })
     }
 
+    #[inline]
     fn call(
         &self,
         table: &Snapshot,
@@ -360,24 +362,41 @@ impl Dispatcher {
             Some(Answerer::Handler(handler)) => {
                 self.run_handler(handler.as_ref(), number, arguments, caller)
             }
-            Some(Answerer::Batch) => {
-                let memory = self.memory.as_ref();
-                let origin = caller.origin();
-                batch::answer_all(memory, arguments, |entry| {
-                    let answer = self.answer_entry(table, entry, caller);
-                    (answer, caller.stop.is_some())
-                })
-                .or_else(|errno| self.fail(origin, Outcome::Failed, errno))
-            }
-            Some(Answerer::Ring(request)) => {
-                let origin = caller.origin();
-                self.rings
-                    .as_ref()
-                    .ok_or(Errno::EINVAL)
-                    .and_then(|rings| rings.answer(*request, self, arguments, caller))
-                    .or_else(|errno| self.fail(origin, Outcome::Failed, errno))
-            }
+            Some(Answerer::Batch) => self.run_batch(table, arguments, caller),
+            Some(Answerer::Ring(request)) => self.run_ring_request(*request, arguments, caller),
         }
+    }
+
+    /// Out of line, as are all but handlers: what they need of code and stack would have the
+    /// calls of handlers touch more pages.
+    #[inline(never)]
+    fn run_batch(
+        &self,
+        table: &Snapshot,
+        arguments: Arguments,
+        caller: &mut Caller<'_>,
+    ) -> HypercallResult {
+        let origin = caller.origin();
+        batch::answer_all(self.memory.as_ref(), arguments, |entry| {
+            let answer = self.answer_entry(table, entry, caller);
+            (answer, caller.stop.is_some())
+        })
+        .or_else(|errno| self.fail(origin, Outcome::Failed, errno))
+    }
+
+    #[cold]
+    fn run_ring_request(
+        &self,
+        request: RingRequest,
+        arguments: Arguments,
+        caller: &mut Caller<'_>,
+    ) -> HypercallResult {
+        let origin = caller.origin();
+        self.rings
+            .as_ref()
+            .ok_or(Errno::EINVAL)
+            .and_then(|rings| rings.answer(request, self, arguments, caller))
+            .or_else(|errno| self.fail(origin, Outcome::Failed, errno))
     }
 
     /// The answer to an entry of a batch that `caller` has made.
@@ -390,6 +409,7 @@ impl Dispatcher {
         self.answer(table, entry.number, entry.arguments, caller)
     }
 
+    #[inline]
     fn run_handler(
         &self,
         handler: &dyn Handler,
@@ -404,25 +424,36 @@ impl Dispatcher {
         match catch_unwind(AssertUnwindSafe(|| handler(&mut call))) {
             Ok(Err(errno)) => self.fail(origin, Outcome::Failed, errno),
             Ok(answer) => answer,
-            Err(_) => {
-                tracing::error!(%number, "the handler of a hypercall panicked");
-                self.fail(origin, Outcome::Panicked, Errno::EIO)
-            }
+            Err(_) => self.handler_panicked(number, origin),
         }
     }
 
+    #[cold]
+    fn handler_panicked(&self, number: HypercallNumber, origin: Origin) -> HypercallResult {
+        tracing::error!(%number, "the handler of a hypercall panicked");
+        self.fail(origin, Outcome::Panicked, Errno::EIO)
+    }
+
+    #[cold]
     fn fail(&self, origin: Origin, outcome: Outcome, errno: Errno) -> HypercallResult {
         self.counters.count_outcome(origin, outcome);
         Err(errno)
     }
 }
 
-/// The answer as the caller's result register can hold it. Where the exit did not tell the
-/// caller's mode, KVM is asked only if it matters.
+/// The answer as the caller's result register can hold it.
+#[inline]
 fn fit(answer: i64, mode: Option<Mode>, vcpu: &dyn Vcpu) -> i64 {
-    let Ok(payload @ MORE_THAN_32_BIT_MODE_TAKES..) = u64::try_from(answer) else {
-        return answer;
-    };
+    match u64::try_from(answer) {
+        Ok(payload @ MORE_THAN_32_BIT_MODE_TAKES..) => fit_large(payload, answer, mode, vcpu),
+        _ => answer,
+    }
+}
+
+/// The same of a payload that depends on the caller's mode, for which KVM is asked where the
+/// exit did not tell it.
+#[cold]
+fn fit_large(payload: u64, answer: i64, mode: Option<Mode>, vcpu: &dyn Vcpu) -> i64 {
     match mode.map_or_else(|| vcpu.mode(), Ok) {
         Ok(Mode::Bits64) => answer,
         Ok(Mode::Bits32) => encode_result_32(Ok(payload)).into(),
