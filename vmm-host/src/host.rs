@@ -336,11 +336,14 @@ impl Dispatcher {
         if number <= KVM_LAST {
             return KVM_ENOSYS_RESULT;
         }
-        encode_result(match HypercallNumber::new(number) {
+        match HypercallNumber::new(number) {
             Ok(number) => self.call(table, number, arguments, caller),
             Err(_) => self.fail(caller.origin(), Outcome::Unknown, Errno::ENOSYS),
-        })
+        }
     }
+
+    // Everything from here on gives the encoded answer: a `Result` of a function that is not
+    // inlined goes through memory, on the handlers' path as well.
 
     #[inline]
     fn call(
@@ -349,7 +352,7 @@ impl Dispatcher {
         number: HypercallNumber,
         arguments: Arguments,
         caller: &mut Caller<'_>,
-    ) -> HypercallResult {
+    ) -> i64 {
         let entry = table.find(number);
         let callers = entry
             .and_then(|entry| entry.callers)
@@ -370,18 +373,13 @@ impl Dispatcher {
     /// Out of line, as are all but handlers: what they need of code and stack would have the
     /// calls of handlers touch more pages.
     #[inline(never)]
-    fn run_batch(
-        &self,
-        table: &Snapshot,
-        arguments: Arguments,
-        caller: &mut Caller<'_>,
-    ) -> HypercallResult {
+    fn run_batch(&self, table: &Snapshot, arguments: Arguments, caller: &mut Caller<'_>) -> i64 {
         let origin = caller.origin();
-        batch::answer_all(self.memory.as_ref(), arguments, |entry| {
+        let result = batch::answer_all(self.memory.as_ref(), arguments, |entry| {
             let answer = self.answer_entry(table, entry, caller);
             (answer, caller.stop.is_some())
-        })
-        .or_else(|errno| self.fail(origin, Outcome::Failed, errno))
+        });
+        self.encode(result, origin)
     }
 
     #[cold]
@@ -390,13 +388,14 @@ impl Dispatcher {
         request: RingRequest,
         arguments: Arguments,
         caller: &mut Caller<'_>,
-    ) -> HypercallResult {
+    ) -> i64 {
         let origin = caller.origin();
-        self.rings
+        let result = self
+            .rings
             .as_ref()
             .ok_or(Errno::EINVAL)
-            .and_then(|rings| rings.answer(request, self, arguments, caller))
-            .or_else(|errno| self.fail(origin, Outcome::Failed, errno))
+            .and_then(|rings| rings.answer(request, self, arguments, caller));
+        self.encode(result, origin)
     }
 
     /// The answer to an entry of a batch that `caller` has made.
@@ -404,7 +403,7 @@ impl Dispatcher {
     fn answer_entry(&self, table: &Snapshot, entry: &BatchEntry, caller: &mut Caller<'_>) -> i64 {
         self.counters.count_call(caller.origin());
         if !entry.is_well_formed() || !batch::admits(entry.number) {
-            return encode_result(self.fail(caller.origin(), Outcome::Failed, Errno::EINVAL));
+            return self.fail(caller.origin(), Outcome::Failed, Errno::EINVAL);
         }
         self.answer(table, entry.number, entry.arguments, caller)
     }
@@ -416,29 +415,39 @@ impl Dispatcher {
         number: HypercallNumber,
         arguments: Arguments,
         caller: &mut Caller<'_>,
-    ) -> HypercallResult {
+    ) -> i64 {
         let origin = caller.origin();
         let mut call = Hypercall::new(number, arguments, caller, self.memory.as_ref());
         // A handler's own state after its panic is the handler's affair (a poisoned lock
         // fails its next call); the call's state is discarded or holds plain values.
         match catch_unwind(AssertUnwindSafe(|| handler(&mut call))) {
-            Ok(Err(errno)) => self.fail(origin, Outcome::Failed, errno),
-            Ok(answer) => answer,
-            Err(_) => self.handler_panicked(number, origin),
+            Ok(result) => self.encode(result, origin),
+            Err(_) => {
+                handler_panicked(number);
+                self.fail(origin, Outcome::Panicked, Errno::EIO)
+            }
+        }
+    }
+
+    /// What a handler decided, encoded, and counted if it is a failure.
+    #[inline]
+    fn encode(&self, result: HypercallResult, origin: Origin) -> i64 {
+        match result {
+            Ok(payload) => encode_result(Ok(payload)),
+            Err(errno) => self.fail(origin, Outcome::Failed, errno),
         }
     }
 
     #[cold]
-    fn handler_panicked(&self, number: HypercallNumber, origin: Origin) -> HypercallResult {
-        tracing::error!(%number, "the handler of a hypercall panicked");
-        self.fail(origin, Outcome::Panicked, Errno::EIO)
-    }
-
-    #[cold]
-    fn fail(&self, origin: Origin, outcome: Outcome, errno: Errno) -> HypercallResult {
+    fn fail(&self, origin: Origin, outcome: Outcome, errno: Errno) -> i64 {
         self.counters.count_outcome(origin, outcome);
-        Err(errno)
+        encode_result(Err(errno))
     }
+}
+
+#[cold]
+fn handler_panicked(number: HypercallNumber) {
+    tracing::error!(%number, "the handler of a hypercall panicked");
 }
 
 /// The answer as the caller's result register can hold it.
