@@ -34,10 +34,13 @@ const TURN_NANOSECONDS: u128 = 200_000;
 
 /// What answering may add.
 const LIMIT: f64 = 1.03;
-/// The same on an emulated processor: it forgets every translation at each change between
-/// host and guest, so that each page which the host's code touches costs as much there as a
-/// hundred of its instructions.
-const LIMIT_EMULATED: f64 = 1.15;
+/// The same on an emulated processor, which forgets every translation at each change between
+/// host and guest: what a page then costs is measured as well, and ours are some ten more than
+/// the bare loop's. What it says under load and with another layout of the program's code is
+/// within these.
+const LIMIT_EMULATED: f64 = 1.07;
+/// Taking back rax is KVM's, and most of the rest.
+const LIMIT_EMULATED_PORT: f64 = 1.12;
 
 const CODE: u64 = 0x1000;
 const MEMORY_SIZE: usize = 0x2000;
@@ -146,14 +149,23 @@ impl Loop {
             pairs.map(|(ours, other)| ours / other).collect()
         };
         let named = |name: &str| format!("loop/{transport}, {name}");
-        let limited = |name: &str, others| {
+        let emulated = is_emulated();
+        let limited = |name: &str, others, limit_emulated| {
             let median = Measurement::median_of(named(name), against(others), Unit::Ratio);
-            let limit = if is_emulated() { LIMIT_EMULATED } else { LIMIT };
+            let limit = if emulated { limit_emulated } else { LIMIT };
             median.map(|median| median.at_most(limit))
         };
+        let limit_bare = match transport {
+            Transport::Port => LIMIT_EMULATED_PORT,
+            _ => LIMIT_EMULATED,
+        };
         let measurements = [
-            limited("ours against one that re-enters", bare),
-            limited("ours against one that answers the same", answering),
+            limited("ours against one that re-enters", bare, limit_bare),
+            limited(
+                "ours against one that answers the same",
+                answering,
+                LIMIT_EMULATED,
+            ),
         ];
         let page = |name: &str, touching: &[f64]| {
             let differences = touching.iter().zip(bare);
