@@ -35,9 +35,8 @@ const TURN_NANOSECONDS: u128 = 200_000;
 /// What answering may add.
 const LIMIT: f64 = 1.03;
 /// The same on an emulated processor, which forgets every translation at each change between
-/// host and guest: what a page then costs is measured as well, and ours are some ten more than
-/// the bare loop's. What it says under load and with another layout of the program's code is
-/// within these.
+/// host and guest: what a page then costs is measured as well, and ours are several more than
+/// the bare loop's. Other load or another layout of the program's code moves it by 0.02.
 const LIMIT_EMULATED: f64 = 1.07;
 /// Taking back rax is KVM's, and most of the rest.
 const LIMIT_EMULATED_PORT: f64 = 1.12;
