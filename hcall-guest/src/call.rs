@@ -63,11 +63,12 @@ impl From<CallError> for Error {
 static TRAP: AtomicU8 = AtomicU8::new(UNDETECTED);
 
 const UNDETECTED: u8 = 0;
+/// The others in the order of [`Trap`], so that translating one is a subtraction.
 const VMMCALL: u8 = 1;
 const VMCALL: u8 = 2;
-const PORT: u8 = 3;
-const CARRIER_VMMCALL: u8 = 4;
-const CARRIER_VMCALL: u8 = 5;
+const CARRIER_VMMCALL: u8 = 3;
+const CARRIER_VMCALL: u8 = 4;
+const PORT: u8 = 5;
 /// CPUID shows no host, and will show none later: looking again would cost an exit a leaf.
 const NO_HOST: u8 = 6;
 
@@ -99,13 +100,15 @@ fn detected_trap() -> Result<Trap, DetectError> {
         CARRIER_VMMCALL => Ok(Trap::CarrierVmmcall),
         CARRIER_VMCALL => Ok(Trap::CarrierVmcall),
         PORT => Ok(Trap::Port),
-        NO_HOST => Err(DetectError::NoHost),
         _ => detect_trap(),
     }
 }
 
 #[cold]
 fn detect_trap() -> Result<Trap, DetectError> {
+    if TRAP.load(Ordering::Relaxed) == NO_HOST {
+        return Err(DetectError::NoHost);
+    }
     let trap = host().map(|host| host.trap);
     let cached = match trap {
         Ok(Trap::Vmmcall) => VMMCALL,
@@ -126,10 +129,23 @@ fn call(number: HypercallNumber, arguments: Arguments) -> Result<u64, Error> {
     if let Some(argument) = arch::too_wide(&arguments) {
         return Err(Error::ArgumentTooWide(argument));
     }
-    // SAFETY: the trap was detected on this machine; for the effect on memory see "Why a
-    // call is safe" in the crate's documentation.
-    let raw = unsafe { arch::trap(trap, number.get(), arguments) };
+    let [rbx, rcx, rdx, rsi] = arguments;
+    // SAFETY: the trap was detected on this machine.
+    let raw = unsafe { make(trap, number.get(), rbx, rcx, rdx, rsi) };
     Ok(decode_result(raw)?)
+}
+
+/// The trap itself: one place in the program, since it is there for each [`Trap`]; what goes
+/// in and comes out does so in registers.
+///
+/// # Safety
+///
+/// `trap` must come from a successful detection on this machine.
+#[inline(never)]
+unsafe fn make(trap: Trap, number: u32, rbx: u64, rcx: u64, rdx: u64, rsi: u64) -> i64 {
+    // SAFETY: the caller detected it; for the effect on memory see "Why a call is safe" in
+    // the crate's documentation.
+    unsafe { arch::trap(trap, number, [rbx, rcx, rdx, rsi]) }
 }
 
 macro_rules! define_hcall {

@@ -10,7 +10,7 @@ use crate::hypercall::{
 };
 use crate::intercept::{self, InterceptError};
 use crate::memory::CopyGuestMemory;
-use crate::ring::{RingConfig, RingWiring, Rings};
+use crate::ring::{RingConfig, RingRequest, RingWiring, Rings};
 use crate::stats::{Counters, Outcome};
 use crate::table::{Answerer, Callers, Handler, HypercallTable, Snapshot, TableCache};
 use hcall_abi::batch::BatchEntry;
@@ -325,6 +325,7 @@ impl Dispatcher {
     }
 
     /// The answer to a number of 32 bits, which may be that of an entry of a batch or ring.
+    #[inline]
     pub(crate) fn answer(
         &self,
         table: &Snapshot,
@@ -335,19 +336,23 @@ impl Dispatcher {
         if number <= KVM_LAST {
             return KVM_ENOSYS_RESULT;
         }
-        encode_result(match HypercallNumber::new(number) {
+        match HypercallNumber::new(number) {
             Ok(number) => self.call(table, number, arguments, caller),
             Err(_) => self.fail(caller.origin(), Outcome::Unknown, Errno::ENOSYS),
-        })
+        }
     }
 
+    // Everything from here on gives the encoded answer: a `Result` of a function that is not
+    // inlined goes through memory, on the handlers' path as well.
+
+    #[inline]
     fn call(
         &self,
         table: &Snapshot,
         number: HypercallNumber,
         arguments: Arguments,
         caller: &mut Caller<'_>,
-    ) -> HypercallResult {
+    ) -> i64 {
         let entry = table.find(number);
         let callers = entry
             .and_then(|entry| entry.callers)
@@ -360,24 +365,37 @@ impl Dispatcher {
             Some(Answerer::Handler(handler)) => {
                 self.run_handler(handler.as_ref(), number, arguments, caller)
             }
-            Some(Answerer::Batch) => {
-                let memory = self.memory.as_ref();
-                let origin = caller.origin();
-                batch::answer_all(memory, arguments, |entry| {
-                    let answer = self.answer_entry(table, entry, caller);
-                    (answer, caller.stop.is_some())
-                })
-                .or_else(|errno| self.fail(origin, Outcome::Failed, errno))
-            }
-            Some(Answerer::Ring(request)) => {
-                let origin = caller.origin();
-                self.rings
-                    .as_ref()
-                    .ok_or(Errno::EINVAL)
-                    .and_then(|rings| rings.answer(*request, self, arguments, caller))
-                    .or_else(|errno| self.fail(origin, Outcome::Failed, errno))
-            }
+            Some(Answerer::Batch) => self.run_batch(table, arguments, caller),
+            Some(Answerer::Ring(request)) => self.run_ring_request(*request, arguments, caller),
         }
+    }
+
+    /// Out of line, as are all but handlers: what they need of code and stack would have the
+    /// calls of handlers touch more pages.
+    #[inline(never)]
+    fn run_batch(&self, table: &Snapshot, arguments: Arguments, caller: &mut Caller<'_>) -> i64 {
+        let origin = caller.origin();
+        let result = batch::answer_all(self.memory.as_ref(), arguments, |entry| {
+            let answer = self.answer_entry(table, entry, caller);
+            (answer, caller.stop.is_some())
+        });
+        self.encode(result, origin)
+    }
+
+    #[cold]
+    fn run_ring_request(
+        &self,
+        request: RingRequest,
+        arguments: Arguments,
+        caller: &mut Caller<'_>,
+    ) -> i64 {
+        let origin = caller.origin();
+        let result = self
+            .rings
+            .as_ref()
+            .ok_or(Errno::EINVAL)
+            .and_then(|rings| rings.answer(request, self, arguments, caller));
+        self.encode(result, origin)
     }
 
     /// The answer to an entry of a batch that `caller` has made.
@@ -385,44 +403,66 @@ impl Dispatcher {
     fn answer_entry(&self, table: &Snapshot, entry: &BatchEntry, caller: &mut Caller<'_>) -> i64 {
         self.counters.count_call(caller.origin());
         if !entry.is_well_formed() || !batch::admits(entry.number) {
-            return encode_result(self.fail(caller.origin(), Outcome::Failed, Errno::EINVAL));
+            return self.fail(caller.origin(), Outcome::Failed, Errno::EINVAL);
         }
         self.answer(table, entry.number, entry.arguments, caller)
     }
 
+    #[inline]
     fn run_handler(
         &self,
         handler: &dyn Handler,
         number: HypercallNumber,
         arguments: Arguments,
         caller: &mut Caller<'_>,
-    ) -> HypercallResult {
+    ) -> i64 {
         let origin = caller.origin();
         let mut call = Hypercall::new(number, arguments, caller, self.memory.as_ref());
         // A handler's own state after its panic is the handler's affair (a poisoned lock
         // fails its next call); the call's state is discarded or holds plain values.
         match catch_unwind(AssertUnwindSafe(|| handler(&mut call))) {
-            Ok(Err(errno)) => self.fail(origin, Outcome::Failed, errno),
-            Ok(answer) => answer,
+            Ok(result) => self.encode(result, origin),
             Err(_) => {
-                tracing::error!(%number, "the handler of a hypercall panicked");
+                handler_panicked(number);
                 self.fail(origin, Outcome::Panicked, Errno::EIO)
             }
         }
     }
 
-    fn fail(&self, origin: Origin, outcome: Outcome, errno: Errno) -> HypercallResult {
+    /// What a handler decided, encoded, and counted if it is a failure.
+    #[inline]
+    fn encode(&self, result: HypercallResult, origin: Origin) -> i64 {
+        match result {
+            Ok(payload) => encode_result(Ok(payload)),
+            Err(errno) => self.fail(origin, Outcome::Failed, errno),
+        }
+    }
+
+    #[cold]
+    fn fail(&self, origin: Origin, outcome: Outcome, errno: Errno) -> i64 {
         self.counters.count_outcome(origin, outcome);
-        Err(errno)
+        encode_result(Err(errno))
     }
 }
 
-/// The answer as the caller's result register can hold it. Where the exit did not tell the
-/// caller's mode, KVM is asked only if it matters.
+#[cold]
+fn handler_panicked(number: HypercallNumber) {
+    tracing::error!(%number, "the handler of a hypercall panicked");
+}
+
+/// The answer as the caller's result register can hold it.
+#[inline]
 fn fit(answer: i64, mode: Option<Mode>, vcpu: &dyn Vcpu) -> i64 {
-    let Ok(payload @ MORE_THAN_32_BIT_MODE_TAKES..) = u64::try_from(answer) else {
-        return answer;
-    };
+    match u64::try_from(answer) {
+        Ok(payload @ MORE_THAN_32_BIT_MODE_TAKES..) => fit_large(payload, answer, mode, vcpu),
+        _ => answer,
+    }
+}
+
+/// The same of a payload that depends on the caller's mode, for which KVM is asked where the
+/// exit did not tell it.
+#[cold]
+fn fit_large(payload: u64, answer: i64, mode: Option<Mode>, vcpu: &dyn Vcpu) -> i64 {
     match mode.map_or_else(|| vcpu.mode(), Ok) {
         Ok(Mode::Bits64) => answer,
         Ok(Mode::Bits32) => encode_result_32(Ok(payload)).into(),

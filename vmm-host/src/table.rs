@@ -111,11 +111,13 @@ impl Snapshot {
     }
 
     /// Page and place in it of a number of hcall's own ranges.
+    #[inline]
     fn place(number: HypercallNumber) -> Option<(usize, usize)> {
         let offset = number.get().checked_sub(CORE_FIRST)? as usize;
         (offset < PAGES * PAGE_NUMBERS).then_some((offset / PAGE_NUMBERS, offset % PAGE_NUMBERS))
     }
 
+    #[inline]
     pub(crate) fn find(&self, number: HypercallNumber) -> Option<&Entry> {
         match Self::place(number) {
             Some((page, place)) => self.direct[page].as_ref()?[place].as_deref(),

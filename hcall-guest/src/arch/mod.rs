@@ -33,7 +33,12 @@ cfg_if::cfg_if! {
 }
 
 /// The first argument that this architecture's registers cannot hold.
+#[inline]
 pub(crate) fn too_wide(arguments: &Arguments) -> Option<u64> {
+    // Where they hold all, nothing is left of this.
+    if usize::BITS >= u64::BITS {
+        return None;
+    }
     arguments
         .iter()
         .copied()
