@@ -112,7 +112,7 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        match host::call(self.host, RING_TEARDOWN, [self.identifier, 0, 0, 0]) {
+        match host::call(self.host, RING_TEARDOWN, &[self.identifier, 0, 0, 0]) {
             // SAFETY: the field is not used again. The host has let go of the memory.
             Ok(0) => unsafe { ManuallyDrop::drop(&mut self.memory) },
             // Lost rather than used for something else while the host may write to it.
@@ -155,7 +155,7 @@ fn ask(host: &Host, setup: ring::RingSetup) -> Result<(i64, ring::RingSetup)> {
     let mut page = LentBuffer::zeroed(LENGTH as u32)?;
     page.bytes_mut()?.copy_from_slice(&setup.to_bytes());
     let arguments = [page.gpa(), LENGTH as u64, 0, 0];
-    let answer = host::call(host, RING_SETUP, arguments)?;
+    let answer = host::call(host, RING_SETUP, &arguments)?;
     let bytes = page.bytes_mut()?.first_chunk().ok_or(EINVAL)?;
     Ok((answer, ring::RingSetup::from_bytes(bytes)))
 }
