@@ -79,10 +79,11 @@ impl Restriction {
         // INVARIANT: from `into_raw`; the old one is freed below, after a grace period.
         self.current.store(KBox::into_raw(next), Release);
         drop(holds);
-        // Also if there is no old list: who has found none may still be deciding by that.
-        // SAFETY: a process's context, in which sleeping is allowed.
-        unsafe { bindings::synchronize_rcu() };
-        free(old);
+        if !old.is_null() {
+            // SAFETY: a process's context, in which sleeping is allowed.
+            unsafe { bindings::synchronize_rcu() };
+            free(old);
+        }
         Ok(())
     }
 

@@ -14,6 +14,9 @@ fn list(ranges: &[(u32, u32)]) -> AllowList {
     AllowList::new(&ranges).expect("valid ranges")
 }
 
+/// How many lists are compared each with each; Miri takes a tenth of a second for a pair.
+const LISTS: usize = if cfg!(miri) { 8 } else { 300 };
+
 /// Some lists of few ranges within 0..=LAST, the same in every run.
 fn some_lists() -> Vec<Vec<(u32, u32)>> {
     const LAST: u64 = 15;
@@ -24,7 +27,7 @@ fn some_lists() -> Vec<Vec<(u32, u32)>> {
             .wrapping_add(1);
         (state >> 33) % below
     };
-    (0..300)
+    (0..LISTS)
         .map(|_| {
             (0..next(5))
                 .map(|_| {

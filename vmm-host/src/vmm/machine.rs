@@ -98,7 +98,7 @@ impl Vm {
         let mut vcpus = Vec::new();
         for (id, fd) in (0..).zip(fds) {
             let mut cpuid = cpuid.clone();
-            topology::describe(&mut cpuid, id, config.vcpus);
+            topology::describe(&mut cpuid, id, config.vcpus)?;
             let (host, ports, stop) = (Arc::clone(&host), Arc::clone(&ports), Arc::clone(&stop));
             vcpus.push(Vcpu::new(id, fd, &cpuid, host, ports, stop)?);
         }

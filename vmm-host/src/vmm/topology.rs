@@ -3,7 +3,8 @@
 //! its APIC's number is its own.
 
 use super::config::VcpuCount;
-use kvm_bindings::{kvm_cpuid_entry2, CpuId};
+use crate::cpuid::CpuidError;
+use kvm_bindings::{kvm_cpuid_entry2, CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX};
 
 /// Leaf 1: the initial APIC id, the number of logical processors and the flag for several.
 const FEATURES: u32 = 1;
@@ -13,6 +14,8 @@ const SEVERAL: u32 = 1 << 28;
 const CACHES: u32 = 4;
 /// The extended topology and its second version.
 const TOPOLOGIES: [u32; 2] = [0xb, 0x1f];
+/// Extended topology: the index of the cores' level.
+const CORES: u32 = 1;
 /// Extended topology, ecx: the kind of a level.
 const LEVEL_THREAD: u32 = 1 << 8;
 const LEVEL_CORE: u32 = 2 << 8;
@@ -22,7 +25,12 @@ const AMD_CORES: u32 = 0x8000_0008;
 const AMD_TOPOLOGY: u32 = 0x8000_001e;
 
 /// Makes `cpuid` that of vCPU `id` of `count`.
-pub(super) fn describe(cpuid: &mut CpuId, id: u32, count: VcpuCount) {
+///
+/// # Errors
+///
+/// [`CpuidError::Full`] if it has no room for another level of the topology.
+pub(super) fn describe(cpuid: &mut CpuId, id: u32, count: VcpuCount) -> Result<(), CpuidError> {
+    add_levels_of_cores(cpuid)?;
     let count = u32::from(count.get());
     for entry in cpuid.as_mut_slice() {
         match entry.function {
@@ -38,6 +46,28 @@ pub(super) fn describe(cpuid: &mut CpuId, id: u32, count: VcpuCount) {
             _ => {}
         }
     }
+    Ok(())
+}
+
+/// KVM names the first level of an extended topology only; a guest that finds no other
+/// takes each core for a package.
+fn add_levels_of_cores(cpuid: &mut CpuId) -> Result<(), CpuidError> {
+    for function in TOPOLOGIES {
+        let has = |index| {
+            let mut entries = cpuid.as_slice().iter();
+            entries.any(|entry| (entry.function, entry.index) == (function, index))
+        };
+        if has(0) && !has(CORES) {
+            let cores = kvm_cpuid_entry2 {
+                function,
+                index: CORES,
+                flags: KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+                ..Default::default()
+            };
+            cpuid.push(cores).map_err(|_| CpuidError::Full)?;
+        }
+    }
+    Ok(())
 }
 
 fn describe_features(entry: &mut kvm_cpuid_entry2, id: u32, count: u32) {
@@ -52,7 +82,7 @@ fn describe_features(entry: &mut kvm_cpuid_entry2, id: u32, count: u32) {
 fn describe_level(entry: &mut kvm_cpuid_entry2, id: u32, count: u32) {
     let (shift, processors, level) = match entry.index {
         0 => (0, 1, LEVEL_THREAD),
-        1 => (id_width(count), count, LEVEL_CORE),
+        CORES => (id_width(count), count, LEVEL_CORE),
         _ => (0, 0, 0),
     };
     entry.eax = shift;
@@ -81,7 +111,7 @@ mod tests {
             ..Default::default()
         };
         let mut cpuid = CpuId::from_entries(&[entry]).unwrap();
-        describe(&mut cpuid, id, VcpuCount::new(count).unwrap());
+        describe(&mut cpuid, id, VcpuCount::new(count).unwrap()).unwrap();
         cpuid.as_slice()[0]
     }
 
@@ -103,6 +133,24 @@ mod tests {
             let none = described(leaf, 2, 5, 6);
             assert_eq!((none.eax, none.ebx, none.ecx), (0, 0, 2));
             assert!([thread, core, none].iter().all(|entry| entry.edx == 5));
+        }
+    }
+
+    #[test]
+    fn the_level_of_cores_is_added_where_kvm_has_only_that_of_threads() {
+        for function in TOPOLOGIES {
+            let threads = kvm_cpuid_entry2 {
+                function,
+                ..Default::default()
+            };
+            let mut cpuid = CpuId::from_entries(&[threads]).unwrap();
+            describe(&mut cpuid, 2, VcpuCount::new(4).unwrap()).unwrap();
+            let [_, cores] = cpuid.as_slice() else {
+                panic!("{cpuid:?}");
+            };
+            assert_eq!((cores.function, cores.index), (function, 1));
+            assert_eq!(cores.flags, KVM_CPUID_FLAG_SIGNIFCANT_INDEX);
+            assert_eq!((cores.eax, cores.ebx, cores.ecx), (2, 4, 0x201));
         }
     }
 

@@ -4,7 +4,7 @@
 use crate::unikernels::{equal, Setting};
 use hcall_abi::Transport;
 use hcall_ktap::{CaseResult, Suite, Verdict};
-use hcall_lab_contract::{BATCHED_CALLS, BATCH_GAIN, BATCH_SIZE, MIX};
+use hcall_lab_contract::{batch_gain, BATCHED_CALLS, BATCH_SIZE, MIX};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -24,7 +24,8 @@ pub(crate) fn add_cases<'a>(
     if measure {
         suite = suite.case(
             format!(
-                "{transport}: a call in a batch of {BATCH_SIZE} costs a {BATCH_GAIN}th of one alone"
+                "{transport}: a call in a batch of {BATCH_SIZE} costs a {}th of one alone",
+                batch_gain(transport)
             ),
             move || other.if_wanted(wanted, cost),
         );
@@ -65,7 +66,7 @@ fn cost(setting: &Setting) -> CaseResult {
          1/{gain:.1}",
         setting.transport
     );
-    if gain < BATCH_GAIN {
+    if gain < batch_gain(setting.transport) {
         return Err(format!("only {gain:.1} times cheaper"));
     }
     Ok(Verdict::Pass)

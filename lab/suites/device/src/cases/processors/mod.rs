@@ -21,9 +21,10 @@ use std::thread;
 /// What is due in a guest with `count` processors whose host offers `transport`.
 pub(crate) fn several(context: &Context, transport: Transport, count: usize) -> Suite<'_> {
     let suite = Suite::new("processors")
-        .case(format!("{count} processors are online"), move || {
-            passes(present::online(count))
-        })
+        .case(
+            format!("{count} processors are online, in one package"),
+            move || passes(present::online(count)),
+        )
         .case("each is the one of its number", move || {
             passes(present::numbered(count))
         })

@@ -11,7 +11,8 @@ use rustix::thread::sched_getcpu;
 const BY_HYPERCALL: &str = "kvm-guest: setup PV IPIs";
 
 pub(super) fn online(count: usize) -> Check {
-    for list in ["present", "online"] {
+    // The last are those in the package of the first.
+    for list in ["present", "online", "cpu0/topology/package_cpus_list"] {
         let path = format!("/sys/devices/system/cpu/{list}");
         let found = std::fs::read_to_string(&path)?;
         let due = format!("0-{}", count - 1);
