@@ -17,10 +17,10 @@ const BARS: usize = 560;
 const VALUES: usize = 110;
 const BAR: usize = 14;
 
-/// The scale: from 10 ns, in powers of ten, to 10 ms.
+/// The scale: from 10 ns, in powers of ten, to 1 s.
 const FIRST_POWER: i32 = 1;
-const POWERS: [&str; 7] = [
-    "10 ns", "100 ns", "1 µs", "10 µs", "100 µs", "1 ms", "10 ms",
+const POWERS: [&str; 9] = [
+    "10 ns", "100 ns", "1 µs", "10 µs", "100 µs", "1 ms", "10 ms", "100 ms", "1 s",
 ];
 
 /// How many nanoseconds one of the unit is, if it is one of time.
@@ -44,7 +44,7 @@ fn readable(nanoseconds: f64) -> String {
     match nanoseconds {
         time if time < 1e3 => format!("{time:.1} ns"),
         time if time < 1e6 => format!("{:.1} µs", time / 1e3),
-        time => format!("{:.2} ms", time / 1e6),
+        time => format!("{:.1} ms", time / 1e6),
     }
 }
 
@@ -166,13 +166,13 @@ mod tests {
         let svg = svg(&report);
         assert!(svg.contains("a &lt; b") && svg.contains("100.0 ns"));
         assert!(svg.contains("here") && !svg.contains("exits") && !svg.contains("there"));
-        assert_eq!(position(100.0), BARS / 6);
+        assert_eq!(position(100.0), BARS / 8);
         assert_eq!(position(1e12), BARS);
     }
 
     #[test]
     fn a_time_has_the_unit_that_suits_it() {
         let texts = [19.7, 2_345.0, 7_000_000.0].map(readable);
-        assert_eq!(texts, ["19.7 ns", "2.3 µs", "7.00 ms"]);
+        assert_eq!(texts, ["19.7 ns", "2.3 µs", "7.0 ms"]);
     }
 }
