@@ -24,6 +24,11 @@ const STACK_SIZE: usize = 16 * 1024;
 /// runtime keeps anything in.
 const TRAMPOLINE: usize = 0x8000;
 
+/// The local APIC's spurious interrupt vector register, whose bit 8 switches the APIC on.
+const SPURIOUS: *mut u32 = 0xfee0_00f0 as *mut u32;
+/// On; the vector is one that this runtime has no handler for, as it takes no interrupts.
+const ENABLED: u32 = 0x1ff;
+
 /// The local APIC's interrupt command register: its upper and lower half.
 const COMMAND_HIGH: *mut u32 = 0xfee0_0310 as *mut u32;
 const COMMAND_LOW: *mut u32 = 0xfee0_0300 as *mut u32;
@@ -163,6 +168,7 @@ pub fn start_others(work: fn(u32)) -> Result<u32, StartError> {
         return Err(StartError::Again);
     }
     copy_trampoline();
+    enable_local_apic();
     for (cpu, stack) in (1..count).zip(&STACKS) {
         start(cpu, stack)?;
     }
@@ -175,6 +181,15 @@ fn copy_trampoline() {
     // SAFETY: the trampoline is `length` bytes of this image, shorter than a page; the page
     // it goes to is mapped, and holds nothing.
     unsafe { core::ptr::copy_nonoverlapping(start, TRAMPOLINE as *mut u8, length) };
+}
+
+/// As the processor that boots has to before it wakes others (SDM, as above). KVM has a
+/// reason of its own to want it: the vCPU made last is missing from its map of APICs until
+/// something changes that map, and an INIT to it is lost.
+fn enable_local_apic() {
+    // SAFETY: the register stands at this address, mapped to itself, as in `command`. This
+    // runtime keeps interrupts off, so that none arrives that the APIC now lets through.
+    unsafe { SPURIOUS.write_volatile(ENABLED) };
 }
 
 fn start(cpu: u32, stack: &Stack) -> Result<(), StartError> {

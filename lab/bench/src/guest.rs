@@ -63,6 +63,23 @@ impl Ran {
         let last = lines[lines.len().saturating_sub(40)..].join("\n");
         Err(format!("ended with: {}; its console:\n{last}", self.end))
     }
+
+    /// The numbers in the console's line that begins with `name`.
+    pub(crate) fn figures<const COUNT: usize>(&self, name: &str) -> Result<[f64; COUNT], String> {
+        let numbers_of = |line: &str| -> Option<[f64; COUNT]> {
+            let mut words = line.split_whitespace();
+            let numbers = words.next().filter(|word| *word == name).map(|_| words)?;
+            let numbers: Vec<f64> = numbers.map_while(|word| word.parse().ok()).collect();
+            numbers.try_into().ok()
+        };
+        let found = self.console.lines().find_map(numbers_of);
+        found.ok_or_else(|| {
+            format!(
+                "no line '{name}' with {COUNT} numbers; the console:\n{}",
+                self.console
+            )
+        })
+    }
 }
 
 /// An error and what caused it, in one line.

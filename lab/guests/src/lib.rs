@@ -4,3 +4,4 @@
 
 pub mod descend;
 pub mod gate;
+pub mod stream;

@@ -9,6 +9,8 @@ use std::fmt;
 /// What the line of a measurement begins with, after the `#` that makes it a diagnostic
 /// of KTAP.
 const MARK: &str = "BENCH ";
+/// The same of a value that could not be measured.
+const MISSING_MARK: &str = "BENCH-MISSING ";
 
 /// What a value is a number of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +26,9 @@ pub enum Unit {
     Gain,
     /// Events, such as system calls or exits.
     Count,
+    /// Events for each call, where how many there are depends on who runs when: judged by
+    /// the limit alone, and not by another run's value.
+    PerCall,
     /// Instructions of a guest.
     Instructions,
     /// Events in a second: more is better.
@@ -37,6 +42,7 @@ impl Unit {
     pub const fn tolerance(self) -> f64 {
         match self {
             Self::Count => 0.0,
+            Self::PerCall => f64::INFINITY,
             Self::Instructions => 0.02,
             Self::Ratio => 0.05,
             Self::Gain => 0.25,
@@ -51,6 +57,7 @@ impl Unit {
             Self::Microseconds => "us",
             Self::Ratio | Self::Gain => "x",
             Self::Count => "",
+            Self::PerCall => "a call",
             Self::Instructions => "instructions",
             Self::PerSecond => "/s",
         }
@@ -130,6 +137,9 @@ impl Measurement {
             Unit::PerSecond | Unit::Gain => before.value - self.value,
             _ => self.value - before.value,
         };
+        if self.unit == Unit::PerCall {
+            return Change::Same;
+        }
         let allowed = before.value.abs() * self.unit.tolerance();
         match worse {
             worse if worse > allowed => Change::Worse,
@@ -144,6 +154,7 @@ impl fmt::Display for Measurement {
         let digits = match self.unit {
             Unit::Count | Unit::Instructions | Unit::PerSecond => 0,
             Unit::Ratio => 3,
+            Unit::PerCall => 4,
             _ => 1,
         };
         let (value, sign) = (self.value, self.unit.sign());
@@ -152,6 +163,38 @@ impl fmt::Display for Measurement {
             write!(formatter, "  ({first:.digits$} to {third:.digits$})")?;
         }
         Ok(())
+    }
+}
+
+/// A value that could not be measured, which a table says in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// What would have been measured.
+    pub name: String,
+    /// Why it was not.
+    pub reason: String,
+}
+
+impl Missing {
+    /// `name` was not measured, for this reason.
+    pub fn new(name: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            reason: reason.into(),
+        }
+    }
+
+    /// The line for a console.
+    pub fn line(&self) -> String {
+        // Two texts cannot fail to be JSON.
+        let json = serde_json::to_string(self).unwrap_or_default();
+        format!("{MISSING_MARK}{json}")
+    }
+
+    /// What is missing by a line of a console, if it says so.
+    pub fn find(line: &str) -> Option<Self> {
+        let (_, json) = line.split_once(MISSING_MARK)?;
+        serde_json::from_str(json.trim()).ok()
     }
 }
 
@@ -186,6 +229,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_is_no_value() {
+        let missing = Missing::new("a/b", "there is none");
+        let line = format!("# {}\r", missing.line());
+        assert_eq!(Missing::find(&line), Some(missing));
+        assert_eq!(Measurement::find(&line), None);
+        let value = Measurement::new("a", 1.0, Unit::Count).line();
+        assert_eq!(Missing::find(&value), None);
+    }
+
+    #[test]
     fn comparisons() {
         let of = |value, unit| Measurement::new("a", value, unit);
         let compare = |unit, before, now| of(now, unit).compare(&of(before, unit));
@@ -195,5 +248,6 @@ mod tests {
         assert_eq!(compare(Unit::Nanoseconds, 100.0, 130.0), Change::Worse);
         assert_eq!(compare(Unit::Nanoseconds, 100.0, 60.0), Change::Better);
         assert_eq!(compare(Unit::PerSecond, 100.0, 60.0), Change::Worse);
+        assert_eq!(compare(Unit::PerCall, 0.0, 0.01), Change::Same);
     }
 }

@@ -8,13 +8,14 @@ use hcall_abi::number::{ECHO, PANIC};
 use hcall_abi::transport::PORT;
 use hcall_abi::{HypercallNumber, Transport};
 use hcall_guest::batch::{Batch, OnError};
-use hcall_guest::device::Device;
+use hcall_guest::device::{Device, DeviceError, Ring};
 use hcall_measurement::{Measurement, Unit};
 use std::arch::asm;
 use std::fs::{File, OpenOptions};
 use std::hint::black_box;
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A request of the device's own that it does not know, without an argument.
@@ -63,7 +64,9 @@ fn time() -> Measured {
     let transport = transport_of(&device)?;
     let mut measurements = Vec::new();
     let name = format!("process/{transport}, a call through /dev/hcall");
-    measurements.extend(time_of(name, 1, || device.hcall1(ECHO, 1).is_ok())?);
+    let alone = time_of(name, 1, || device.hcall1(ECHO, 1).is_ok())?;
+    measurements.extend(through_a_ring(transport, alone.as_ref())?);
+    measurements.extend(alone);
     for size in BATCHES {
         let mut memory = vec![BatchEntry::default(); size];
         let name = format!("process/{transport}, a call in a batch of {size}");
@@ -79,6 +82,61 @@ fn time() -> Measured {
         })?);
     }
     Ok(measurements)
+}
+
+/// Calls between two looks at the clock, where they go through a ring.
+const RING_CALLS: u64 = 5_000;
+const RING_ENTRIES: u32 = 1_024;
+
+/// Calls through a ring: the time of each, how that compares with one `alone`, and exits.
+fn through_a_ring(transport: Transport, alone: Option<&Measurement>) -> Measured {
+    let say = |error: DeviceError| error.to_string();
+    let device = Arc::new(Device::open().map_err(say)?);
+    let mut ring = Ring::over(Arc::clone(&device), RING_ENTRIES).map_err(say)?;
+    let exits_before = exits(&device)?;
+    let mut calls = 0;
+    let name = format!("process/{transport}, a call through a ring");
+    let time = time_of(name, RING_CALLS as usize, || {
+        calls += RING_CALLS;
+        stream(&mut ring, RING_CALLS).is_ok_and(|right| right)
+    })?;
+    // A kick is an exit that is counted nowhere else; the call that asked before was one.
+    let exits = exits(&device)? - exits_before - 1 + ring.requests().kicks;
+    let name = format!("process/{transport}, exits for a call through a ring");
+    let mut measurements = vec![Measurement::new(
+        name,
+        exits as f64 / calls as f64,
+        Unit::PerCall,
+    )];
+    if let (Some(alone), Some(time)) = (alone, &time) {
+        let name = format!("process/{transport}, a call alone against one through a ring");
+        measurements.push(Measurement::new(name, alone.value / time.value, Unit::Gain));
+    }
+    measurements.extend(time);
+    Ok(measurements)
+}
+
+/// Calls of all the guest that came by an exit; each question is one.
+fn exits(device: &Device) -> Result<u64, String> {
+    let stats = device.stats().map_err(|error| error.to_string())?;
+    Ok(stats.instruction + stats.carrier + stats.port)
+}
+
+/// Keeps the ring full until `count` calls are answered; says whether all were right.
+fn stream(ring: &mut Ring, count: u64) -> Result<bool, DeviceError> {
+    let (mut submitted, mut answered, mut right) = (0, 0, true);
+    while answered < count {
+        while submitted < count && ring.submit(ECHO, &[submitted], submitted).is_ok() {
+            submitted += 1;
+        }
+        let mut answer = Some(ring.wait()?);
+        while let Some(found) = answer {
+            right &= found.user_data == answered && found.result == Ok(answered);
+            answered += 1;
+            answer = ring.complete();
+        }
+    }
+    Ok(right)
 }
 
 /// Microseconds for each of the `calls` that `work` makes; it says whether it went well.

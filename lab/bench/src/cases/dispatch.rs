@@ -22,6 +22,9 @@ const LIMIT_NANOSECONDS: f64 = 150.0;
 const LIMIT_NANOSECONDS_EMULATED: f64 = 1_500.0;
 /// The cost may differ by a tenth; the other twentieth is what this measurement may err by.
 const LIMIT_RATIO: f64 = 1.15;
+/// On an emulated processor it differs from run to run with where the tables lie in memory:
+/// 1.0 to 1.22 was seen.
+const LIMIT_RATIO_EMULATED: f64 = 1.5;
 
 /// A host and a call to it.
 struct Variant {
@@ -74,17 +77,17 @@ fn measure_kind(
     })?;
     let per_call = |times: &Vec<f64>| least(times) / f64::from(CALLS);
     let usual = times.first().map_or(f64::NAN, per_call);
-    let limit = if is_emulated() {
-        LIMIT_NANOSECONDS_EMULATED
+    let (limit, limit_ratio) = if is_emulated() {
+        (LIMIT_NANOSECONDS_EMULATED, LIMIT_RATIO_EMULATED)
     } else {
-        LIMIT_NANOSECONDS
+        (LIMIT_NANOSECONDS, LIMIT_RATIO)
     };
     let name = format!("host outside KVM_RUN/{kind}, {USUAL} handlers (least)");
     let mut measurements = vec![Measurement::new(name, usual, Unit::Nanoseconds).at_most(limit)];
     for (count, times) in OTHERS.iter().zip(&times[1..]) {
         let name = format!("host outside KVM_RUN/{kind}, {count} handlers against {USUAL}");
         let ratio = per_call(times) / usual;
-        measurements.push(Measurement::new(name, ratio, Unit::Ratio).at_most(LIMIT_RATIO));
+        measurements.push(Measurement::new(name, ratio, Unit::Ratio).at_most(limit_ratio));
     }
     Ok(measurements)
 }

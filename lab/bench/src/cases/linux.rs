@@ -17,7 +17,12 @@ const COMMAND_LINE: &str = "console=ttyS0 panic=-1 reboot=k noxsave loglevel=1 l
 
 pub(crate) fn measure(setting: &Setting) -> Result<Outcome, String> {
     let Some(linux) = &setting.linux else {
-        return Ok(Outcome::NotHere("there is no Linux in this image".into()));
+        let reason = if setting.emulates_kernel_code() {
+            "this KVM is software, on which Linux does not boot"
+        } else {
+            "there is no Linux in this image"
+        };
+        return Ok(Outcome::NotHere(reason.into()));
     };
     let mut measurements = Vec::new();
     for transport in [Transport::Instruction, Transport::Port] {

@@ -7,11 +7,12 @@ mod calls;
 mod dispatch;
 mod instructions;
 mod linux;
+mod rings;
 mod start;
 mod system_calls;
 
 use hcall_abi::TransportSet;
-use hcall_measurement::Measurement;
+use hcall_measurement::{Measurement, Missing};
 use hcall_vmm::probe::Report;
 use std::path::PathBuf;
 
@@ -38,14 +39,26 @@ impl Setting {
             .then(|| Outcome::NotHere("time passes by the instruction on this machine".into()))
     }
 
+    /// Whether KVM is software, which emulates the guest's kernel code.
+    fn emulates_kernel_code(&self) -> bool {
+        self.probed.virtualization.is_none()
+    }
+
     /// As [`no_clock`](Self::no_clock), and the reason for which a case about time in a guest
     /// is left out, where KVM is software that emulates the guest's kernel code.
     fn no_time_in_guests(&self) -> Option<Outcome> {
-        let emulated = self.probed.virtualization.is_none();
-        let reason = "this KVM is software, which emulates a unikernel's every instruction";
+        let emulated = self.emulates_kernel_code();
         self.no_clock()
-            .or_else(|| emulated.then(|| Outcome::NotHere(reason.into())))
+            .or_else(|| emulated.then(|| Outcome::NotHere(EMULATES_KERNEL_CODE.into())))
     }
+}
+
+const EMULATES_KERNEL_CODE: &str =
+    "this KVM is software, which emulates a unikernel's every instruction";
+
+/// Says that a value of a case is not measured here, where the others are.
+fn leave_out(name: impl Into<String>, reason: impl Into<String>) {
+    println!("# {}", Missing::new(name, reason).line());
 }
 
 /// What came of a case.
@@ -58,7 +71,7 @@ pub(crate) enum Outcome {
 pub(crate) type Case = fn(&Setting) -> Result<Outcome, String>;
 
 /// Every case, in the order in which they are run.
-pub(crate) const ALL: [(&str, Case); 8] = [
+pub(crate) const ALL: [(&str, Case); 9] = [
     (
         "dispatch on the host, whatever the number of handlers",
         dispatch::measure,
@@ -68,6 +81,7 @@ pub(crate) const ALL: [(&str, Case); 8] = [
     ("from process start to the first hypercall", start::measure),
     ("calls of unikernels", calls::measure),
     ("batches of unikernels", batches::measure),
+    ("rings of unikernels", rings::measure),
     (
         "instructions of a call in a unikernel",
         instructions::measure,

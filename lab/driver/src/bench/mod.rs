@@ -33,6 +33,9 @@ const SUITE: &str = "bench";
 /// The same where the clock counts instructions.
 const COUNTING_SUITE: &str = "bench-counting";
 
+/// What the results call this machine's own KVM.
+const LOCAL: &str = "KVM of this machine";
+
 const PACKAGE: &str = "hcall-bench";
 const LOCAL_LIMIT: Duration = Duration::from_secs(300);
 
@@ -68,16 +71,18 @@ pub(crate) fn run(workshop: &mut Workshop, arguments: &Arguments) -> Result<Exit
     report.places.push(on_the_host(workshop)?);
     let local = local(workshop)?;
     let has_instruction = local.as_ref().is_some_and(Local::has_instruction);
-    report.places.extend(local.map(|local| local.place));
+    report.places.push(match local {
+        Some(local) => local.place,
+        None => Place::missing(LOCAL, "/dev/kvm cannot be opened"),
+    });
     if !arguments.local {
         if !has_instruction {
             let name = "KVM on SVM in QEMU (TCG)";
-            report.places.extend(nested(workshop, SUITE, name)?);
+            report.places.push(nested(workshop, SUITE, name)?);
         }
         let name = "instructions, by QEMU (TCG)";
-        report
-            .places
-            .extend(nested(workshop, COUNTING_SUITE, name)?);
+        let place = nested(workshop, COUNTING_SUITE, name)?;
+        report.places.push(place);
     }
 
     println!("{}", report.table(baseline.as_ref()));
@@ -226,7 +231,7 @@ fn local(workshop: &mut Workshop) -> Result<Option<Local>> {
         );
     }
     Ok(Some(Local {
-        place: Place::of_console("KVM of this machine", &collect.output),
+        place: Place::of_console(LOCAL, &collect.output),
         ktap,
         lines: collect.output,
     }))
@@ -247,8 +252,8 @@ fn linux_directory(workshop: &mut Workshop, image: &str) -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// What a suite measures in its machine; `None`, and the reason is said, if it cannot run.
-fn nested(workshop: &mut Workshop, suite: &str, name: &str) -> Result<Option<Place>> {
+/// What a suite measures in its machine; the reason alone if it cannot run.
+fn nested(workshop: &mut Workshop, suite: &str, name: &str) -> Result<Place> {
     println!("In a machine of the lab: {name}");
     let description = workshop.descriptions.suite(suite)?.clone();
     let console = match boot(workshop, suite, &description, Shown::Progress)? {
@@ -256,7 +261,7 @@ fn nested(workshop: &mut Workshop, suite: &str, name: &str) -> Result<Option<Pla
         Boot::Failed(why) => bail!("the machine does not come up:\n{}", why.join("\n")),
         Boot::Missing(why) => {
             println!("  left out: {why}");
-            return Ok(None);
+            return Ok(Place::missing(name, &why));
         }
     };
     let mut place = Place::of_console(name, &console.lines);
@@ -266,5 +271,5 @@ fn nested(workshop: &mut Workshop, suite: &str, name: &str) -> Result<Option<Pla
             .map_or("no status".to_owned(), |status| status.to_string());
         place.failures.push(format!("{name}: it ended with {how}"));
     }
-    Ok(Some(place))
+    Ok(place)
 }

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use hcall_ktap::Report as Ktap;
-use hcall_measurement::{Change, Measurement};
+use hcall_ktap::{Outcome, Report as Ktap};
+use hcall_measurement::{Change, Measurement, Missing};
 use serde::{Deserialize, Serialize};
 
 use super::facts::Facts;
@@ -24,7 +24,10 @@ pub(super) struct Report {
 pub(super) struct Place {
     pub(super) name: String,
     pub(super) measurements: Vec<Measurement>,
-    /// What could not be measured, or was above its limit.
+    /// What cannot be measured there, and why.
+    #[serde(default)]
+    pub(super) missing: Vec<Missing>,
+    /// What went wrong when it was measured, or was above its limit.
     #[serde(default)]
     pub(super) failures: Vec<String>,
 }
@@ -34,14 +37,29 @@ impl Place {
         Self {
             name: name.to_owned(),
             measurements,
+            missing: Vec::new(),
             failures: Vec::new(),
+        }
+    }
+
+    /// A machine that cannot be had, for this reason.
+    pub(super) fn missing(name: &str, reason: &str) -> Self {
+        Self {
+            missing: vec![Missing::new("everything", reason)],
+            ..Self::new(name, Vec::new())
         }
     }
 
     /// What hcall-bench said there.
     pub(super) fn of_console(name: &str, lines: &[String]) -> Self {
         let ktap = Ktap::parse(lines.iter().map(String::as_str));
+        let skipped = ktap.tests.iter().filter_map(|test| match &test.outcome {
+            Outcome::Skipped(reason) => Some(Missing::new(&test.name, reason)),
+            _ => None,
+        });
+        let left_out = lines.iter().filter_map(|line| Missing::find(line));
         Self {
+            missing: left_out.chain(skipped).collect(),
             failures: ktap
                 .failed_names()
                 .iter()
@@ -113,6 +131,15 @@ impl Report {
         })
     }
 
+    /// What `other` has no value of.
+    fn not_in<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a str, &'a Measurement)> {
+        self.places.iter().flat_map(move |place| {
+            let name = place.name.as_str();
+            let here = place.measurements.iter().map(move |one| (name, one));
+            here.filter(|(place, one)| other.find(place, &one.name).is_none())
+        })
+    }
+
     fn find(&self, place: &str, name: &str) -> Option<&Measurement> {
         let place = self.places.iter().find(|one| one.name == place)?;
         place.find(name)
@@ -146,6 +173,16 @@ impl Report {
                 }
                 let _ = writeln!(table);
             }
+            for missing in &place.missing {
+                let _ = writeln!(table, "  {:<78} not here: {}", missing.name, missing.reason);
+            }
+        }
+        for (place, before) in baseline.into_iter().flat_map(|old| old.not_in(self)) {
+            let _ = writeln!(
+                table,
+                "\nnot measured now: {place}: {} (before: {before})",
+                before.name
+            );
         }
         table
     }
@@ -171,6 +208,8 @@ mod tests {
         assert_eq!(worse, ["here: exits: 1  before, 2  now (tolerance 0 %)"]);
         let table = report(2.0).table(Some(&report(1.0)));
         assert!(table.contains("WORSE"), "{table}");
+        let table = Report::new(Facts::new()).table(Some(&report(1.0)));
+        assert!(table.contains("not measured now: here: exits"), "{table}");
     }
 
     #[test]
@@ -178,14 +217,24 @@ mod tests {
         let exits = Measurement::new("exits", 1.0, Unit::Count);
         let lines = [
             "KTAP version 1".to_owned(),
-            "1..2".to_owned(),
+            "1..3".to_owned(),
             format!("# {}", exits.line()),
             "ok 1 a".to_owned(),
             "not ok 2 b".to_owned(),
+            "ok 3 c # SKIP no c here".to_owned(),
+            format!("# {}", Missing::new("d", "no d").line()),
         ];
         let place = Place::of_console("here", &lines);
         assert_eq!(place.measurements, [exits]);
         assert_eq!(place.failures, ["here: b"]);
+        let missing = [Missing::new("d", "no d"), Missing::new("c", "no c here")];
+        assert_eq!(place.missing, missing);
+        let table = Report {
+            facts: Facts::new(),
+            places: vec![place],
+        }
+        .table(None);
+        assert!(table.contains("not here: no c here"), "{table}");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //!
 //! * `echo N` – N times ECHO from each CPU, all at once;
 //! * `batch N SIZE` – N batches of SIZE times ECHO, filled, made and read;
+//! * `ring N SINGLE` – N times ECHO through a ring and SINGLE times one by one: prints
+//!   `single NANOSECONDS` and `ring NANOSECONDS EXITS`;
 //! * `instructions` – what the SDK executes for a call, where the time-stamp counter counts
 //!   instructions: prints `NAME COUNT` lines.
 #![no_std]
@@ -11,14 +13,17 @@
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use hcall_guest::abi::batch::BatchEntry;
+use hcall_guest::abi::layout::Clock;
 use hcall_guest::abi::number::ECHO;
+use hcall_guest::abi::ring::RingLayout;
 use hcall_guest::abi::transport::PORT;
-
 use hcall_guest::batch::{Batch, OnError};
+use hcall_guest::unikernel::ring::{RingSpace, UnikernelRing};
 use hcall_guest::unikernel::smp::{cpu_count, start_others, StartError};
-use hcall_guest::unikernel::{batch, command_line, entry, exit, println};
+use hcall_guest::unikernel::{batch, command_line, entry, exit, println, stats, time};
 use hcall_guest::{hcall1, hcall4, host, Trap};
-use hcall_lab_contract::NO_OTHER_CPUS;
+use hcall_lab_contract::{NO_OTHER_CPUS, RING_ENTRIES};
+use hcall_lab_guests::stream::stream;
 
 entry!(main);
 
@@ -38,6 +43,7 @@ fn main() {
     match (what, number(), number()) {
         ("echo", Some(calls), None) => echo_on_all(calls),
         ("batch", Some(count), Some(size)) => batches(count, size as usize),
+        ("ring", Some(calls), Some(single_calls)) => through_a_ring(calls, single_calls),
         ("instructions", None, None) => instructions(),
         _ => panic!("unknown command line {:?}", command_line()),
     }
@@ -50,7 +56,10 @@ fn echo_on_all(calls: u64) {
         Ok(1) => 1,
         _ => match start_others(echo) {
             Ok(count) => count,
-            Err(StartError::NotStarted(_)) => exit(NO_OTHER_CPUS),
+            Err(error @ StartError::NotStarted(_)) => {
+                println!("{error}");
+                exit(NO_OTHER_CPUS)
+            }
             Err(error) => panic!("{error}"),
         },
     };
@@ -86,6 +95,42 @@ fn batches(count: u64, size: usize) {
         assert_eq!(batch(&mut calls, OnError::Continue), Ok(size));
         assert!(calls.results().eq((0..size as u64).map(Ok)));
     }
+}
+
+const RING_BYTES: usize = match RingLayout::new(RING_ENTRIES) {
+    Some(layout) => layout.bytes() as usize,
+    None => panic!("a power of two"),
+};
+static RING: RingSpace<RING_BYTES> = RingSpace::new();
+
+fn through_a_ring(calls: u64, single_calls: u64) {
+    let start = nanoseconds();
+    for value in 0..single_calls {
+        assert_eq!(hcall1(ECHO, value), Ok(value));
+    }
+    println!("single {}", nanoseconds() - start);
+
+    let mut ring = UnikernelRing::set_up(&RING, RING_ENTRIES).expect("a ring");
+    let exits_before = exits();
+    let start = nanoseconds();
+    let value = |index| index;
+    let arguments = |index| [index, 0, 0, 0];
+    let doorbells = stream(&mut ring, RING_ENTRIES, calls, ECHO, arguments, value);
+    let elapsed = nanoseconds() - start;
+    // Not the two calls of TIME, nor the second of STATS.
+    let exits = exits() - exits_before - 3 + doorbells;
+    println!("ring {elapsed} {exits}");
+}
+
+fn nanoseconds() -> u64 {
+    let now = time(Clock::Monotonic).expect("the monotonic clock");
+    now.seconds * 1_000_000_000 + u64::from(now.nanoseconds)
+}
+
+/// Calls that came by an exit; each call of STATS is one.
+fn exits() -> u64 {
+    let stats = stats().expect("STATS");
+    stats.instruction + stats.carrier + stats.port
 }
 
 /// Every count is the least of so many.

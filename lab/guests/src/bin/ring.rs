@@ -21,12 +21,9 @@ use hcall_guest::unikernel::ring::{RingError, RingSpace, UnikernelRing};
 use hcall_guest::unikernel::{command_line, entry, println, stats, time};
 use hcall_guest::{core_calls, hcall0, hcall2, Errno, Gpa};
 use hcall_lab_contract::{mix, MIX, RING_ENTRIES, RING_IDLE};
+use hcall_lab_guests::stream::stream;
 
 entry!(main);
-
-/// Entries between two looks at whether the host wants the doorbell: so many that even a
-/// host that sleeps each time costs less than an exit for a hundred calls.
-const SHOWN_AT_ONCE: u64 = 128;
 
 const BYTES: usize = match RingLayout::new(RING_ENTRIES) {
     Some(layout) => layout.bytes() as usize,
@@ -77,36 +74,14 @@ fn measure_ring(calls: u64) {
     );
     let exits_before = exits();
     let start = nanoseconds();
-    let (mut submitted, mut taken, mut doorbells) = (0, 0, 0_u64);
-    while taken < calls {
-        while submitted < calls
-            && ring
-                .submit(MIX[2], [submitted, !submitted, 0, 0], submitted)
-                .is_ok()
-        {
-            submitted += 1;
-            if submitted % SHOWN_AT_ONCE == 0 {
-                doorbells += u64::from(ring.flush().is_some());
-            }
-        }
-        doorbells += u64::from(ring.flush().is_some());
-        // Room for the next entries; at the end, all.
-        let left = if submitted < calls {
-            u64::from(RING_ENTRIES) - SHOWN_AT_ONCE
-        } else {
-            0
-        };
-        while u64::from(ring.outstanding()) > left {
-            let answer = ring.wait().expect("the ring is served");
-            assert_eq!(answer.user_data, taken, "in the order of submission");
-            assert_eq!(
-                answer.result,
-                Ok(mix(2, [taken, !taken, 0, 0])),
-                "call {taken}"
-            );
-            taken += 1;
-        }
-    }
+    let doorbells = stream(
+        &mut ring,
+        RING_ENTRIES,
+        calls,
+        MIX[2],
+        |index| [index, !index, 0, 0],
+        |index| mix(2, [index, !index, 0, 0]),
+    );
     let elapsed = nanoseconds() - start;
     // Not the two calls of TIME, nor the second of STATS.
     let exits = exits() - exits_before - 3 + doorbells;

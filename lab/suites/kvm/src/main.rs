@@ -18,6 +18,7 @@ mod probing;
 mod ring;
 mod rings;
 mod running;
+mod starting;
 mod unikernels;
 mod wrong_vendor;
 
@@ -145,6 +146,7 @@ fn main() -> ExitCode {
             },
         );
     }
+    suite = starting::add_cases(suite, &arguments.guests, working);
     if let Some(vmm) = &arguments.vmm {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);
     }
