@@ -148,8 +148,8 @@ impl Vcpu {
     /// Adds where the guest was to an end that nobody asked for.
     fn with_registers(&self, end: End) -> End {
         let registers = || match self.fd.get_regs() {
-            Ok(registers) => format!("{registers:x?}"),
-            Err(error) => format!("registers unknown: {error}"),
+            Ok(registers) => format!("vCPU {}: {registers:x?}", self.id),
+            Err(error) => format!("vCPU {}: registers unknown: {error}", self.id),
         };
         match end {
             End::TripleFault(_) => End::TripleFault(registers()),

@@ -48,7 +48,8 @@ struct CommandLine {
     #[arg(long, value_name = "NUMBER", default_value_t = 100_000)]
     ring_calls: u64,
 
-    /// How many processors the host has: with two, a ring must be much faster than calls
+    /// How many processors the host has: with two, rings and batches must be much faster than
+    /// single calls
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     host_processors: usize,
 

@@ -108,7 +108,9 @@ fn concurrent(
         let reason = format!("this KVM starts no other CPUs: {}", run.console.trim());
         return Ok(Verdict::Skip(reason));
     }
-    run.expect_end(&End::Exit(0))?;
+    if let Err(reason) = run.expect_end(&End::Exit(0)) {
+        return Err(format!("after {} calls: {reason}", arrivals.total()));
+    }
     equal("swaps while calls were made", swaps, SWAPS)?;
     arrivals.check(&run, calls)?;
     arrivals.check_processors(processors)?;

@@ -44,7 +44,7 @@ pub(crate) fn with_host<'a>(
     let suite = calls::add(suite, transport);
     let suite = refusals::add(suite, transport);
     let suite = buffers::add(suite);
-    let suite = batches::add(suite, transport);
+    let suite = batches::add(suite, transport, rings.host_processors);
     let suite = restrictions::add(suite);
     let suite = typed::add(suite, transport);
     let suite = match clients {
