@@ -25,7 +25,7 @@ pub(crate) struct Stage {
 }
 
 /// All of them, in order.
-pub(crate) const STAGES: [Stage; 20] = [
+pub(crate) const STAGES: [Stage; 21] = [
     Stage {
         name: "format",
         run: format,
@@ -89,6 +89,10 @@ pub(crate) const STAGES: [Stage; 20] = [
     Stage {
         name: "lab suite svm",
         run: |workshop| suite::run(workshop, "svm"),
+    },
+    Stage {
+        name: "lab suite svm-turns",
+        run: |workshop| suite::run(workshop, "svm-turns"),
     },
     Stage {
         name: "lab suite bench",
