@@ -25,7 +25,7 @@ pub(crate) struct Stage {
 }
 
 /// All of them, in order.
-pub(crate) const STAGES: [Stage; 21] = [
+pub(crate) const STAGES: [Stage; 22] = [
     Stage {
         name: "format",
         run: format,
@@ -89,6 +89,10 @@ pub(crate) const STAGES: [Stage; 21] = [
     Stage {
         name: "lab suite svm",
         run: |workshop| suite::run(workshop, "svm"),
+    },
+    Stage {
+        name: "lab suite svm-two",
+        run: |workshop| suite::run(workshop, "svm-two"),
     },
     Stage {
         name: "lab suite svm-turns",
