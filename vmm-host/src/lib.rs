@@ -96,6 +96,7 @@ pub mod table;
 #[cfg(feature = "vmm")]
 pub mod vmm;
 
+pub use hcall_abi as abi;
 pub use hcall_abi::{Errno, Gpa, HypercallNumber, Transport, TransportSet};
 pub use host::{Disposition, HypercallHost, StopReason, VcpuCalls};
 pub use hypercall::{Cpl, Hypercall, HypercallResult, Mode, Origin};

@@ -337,12 +337,14 @@ fn local_kvm(workshop: &mut Workshop) -> Result<Score> {
     }
     let suite = cargo::program(workshop, "hcall-suite-kvm", "kvm-suite")?;
     let vmm = cargo::program(workshop, "hcall-vmm", "hcall-vmm")?;
+    let embed = cargo::program(workshop, "hcall-embed", "hcall-embed")?;
     let [examples, guests] = UNIKERNEL_PACKAGES;
     let guests = cargo::unikernel_directory(workshop, &[examples, guests, PACKAGE_32])?;
     let mut collect = Collect::default();
     let finished = Job::new("kvm-suite", suite)
         .arguments(["--guests".as_ref(), guests.as_os_str()])
         .arguments(["--vmm".as_ref(), vmm.as_os_str()])
+        .arguments(["--embed".as_ref(), embed.as_os_str()])
         .arguments(["--ring-calls", "20000"])
         .limit(Duration::from_secs(180))
         .run(workshop, &mut collect)?;

@@ -8,6 +8,7 @@
 mod batches;
 mod command;
 mod concurrent;
+mod embedding;
 mod handlers;
 mod linux;
 mod linux_processors;
@@ -43,6 +44,10 @@ struct Arguments {
     /// The command hcall-vmm, to be checked as well
     #[arg(long)]
     vmm: Option<PathBuf>,
+
+    /// The example of a VMM of one's own, to be checked as well
+    #[arg(long)]
+    embed: Option<PathBuf>,
 
     /// Transports that must work here; without it, one that does not is skipped
     #[arg(long, value_enum)]
@@ -149,6 +154,9 @@ fn main() -> ExitCode {
     suite = starting::add_cases(suite, &arguments.guests, working);
     if let Some(vmm) = &arguments.vmm {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);
+    }
+    if let Some(example) = &arguments.embed {
+        suite = embedding::add_case(suite, example, working);
     }
     if let Some(directory) = &arguments.linux {
         suite = linux::add_cases(suite, directory, arguments.ring_calls);
