@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `hcall-lab run`: the first hypercall, from a unikernel, a kernel and a process.
+//! `hcall-lab run`: the first hypercall, from a unikernel, a kernel and two processes.
 //!
 //! What runs are the two commands of the demonstration in `lab/suites.toml`: a unikernel,
 //! then Linux.
@@ -22,7 +22,7 @@ use crate::workshop::Workshop;
 /// What the handler's lines begin with.
 const CALL: &str = "param1=";
 
-/// What init says in the Linux guest when it starts the process.
+/// What init says in the Linux guest when it starts a process.
 const PROCESS_STARTS: &str = "GUEST-INIT run ";
 
 /// Everything on the local KVM is done, or ended, after this.
@@ -34,6 +34,7 @@ struct Callers {
     unikernel: Option<String>,
     kernel: Option<String>,
     process: Option<String>,
+    c_process: Option<String>,
 }
 
 pub(crate) fn run(workshop: &mut Workshop) -> Result<ExitCode> {
@@ -179,12 +180,13 @@ fn first_call(lines: &[String]) -> Option<String> {
 }
 
 impl Callers {
-    /// The module calls while it is loaded, so before init starts the process.
+    /// The module calls while it is loaded, so before init starts the first process.
     fn linux(&mut self, lines: &[String]) {
-        let starts = lines.iter().position(|line| line.contains(PROCESS_STARTS));
-        let (before, after) = lines.split_at(starts.unwrap_or(lines.len()));
-        self.kernel = first_call(before);
-        self.process = first_call(after);
+        let mut callers = lines.split(|line| line.contains(PROCESS_STARTS));
+        let mut next_call = || callers.next().and_then(first_call);
+        self.kernel = next_call();
+        self.process = next_call();
+        self.c_process = next_call();
     }
 
     fn judge(&self) -> ExitCode {
@@ -194,6 +196,7 @@ impl Callers {
             ("a unikernel", &self.unikernel),
             ("the kernel's module", &self.kernel),
             ("a process", &self.process),
+            ("a process in C", &self.c_process),
         ] {
             match call {
                 Some(call) => println!("  {caller}: {call}"),
@@ -219,6 +222,8 @@ mod tests {
             "GUEST-INIT module hcall.ko selftest=1",
             "GUEST-INIT run /bin/first-hypercall-process",
             "process: param1=4 param2=5 param3=6",
+            "GUEST-INIT run /bin/first-hypercall-c",
+            "param1=7 param2=8 param3=9",
         ]
         .map(str::to_owned);
         let mut callers = Callers::default();
@@ -231,9 +236,14 @@ mod tests {
             callers.process.as_deref(),
             Some("param1=4 param2=5 param3=6")
         );
+        assert_eq!(
+            callers.c_process.as_deref(),
+            Some("param1=7 param2=8 param3=9")
+        );
 
         callers.linux(&lines[2..4]);
         assert_eq!(callers.kernel, None);
         assert_eq!(callers.process, None);
+        assert_eq!(callers.c_process, None);
     }
 }
