@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `docs/guide.md` shows what is built and run: its listings are pieces of the examples, and
+//! its Python agrees with the ABI.
+
+use hcall_guest::abi::ioctl::{Call, CALL};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What follows each comment `<!-- KIND: NAME -->`: the name, and the text of the fenced block.
+fn listings(kind: &str) -> Vec<(String, String)> {
+    let guide = read(&repository().join("docs/guide.md"));
+    let mark = format!("<!-- {kind}: ");
+    guide
+        .split(&mark)
+        .skip(1)
+        .map(|rest| {
+            let (name, rest) = rest.split_once(" -->\n```").expect("a block follows");
+            let (_language, rest) = rest.split_once('\n').expect("a block has lines");
+            let (text, _) = rest.split_once("```").expect("the block ends");
+            (name.to_owned(), text.to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn listings_are_pieces_of_the_examples() {
+    let listings = listings("listing");
+    assert_eq!(listings.len(), 5);
+    for (name, text) in listings {
+        let file = read(&repository().join(&name));
+        assert!(file.contains(&text), "{name} does not hold\n{text}");
+    }
+}
+
+#[test]
+fn every_block_of_code_is_compared() {
+    let guide = read(&repository().join("docs/guide.md"));
+    for language in ["```rust", "```c\n", "```python"] {
+        for (place, _) in guide.match_indices(language) {
+            assert!(
+                guide[..place].ends_with(" -->\n"),
+                "a block at byte {place} has no comment that names its source"
+            );
+        }
+    }
+}
+
+/// Bytes of a structure in the format of Python's `struct`, with `=`: no padding.
+fn python_size(format: &str) -> usize {
+    let mut count = None;
+    let mut bytes = 0;
+    for character in format.strip_prefix('=').expect("without padding").chars() {
+        match character {
+            '0'..='9' => count = character.to_digit(10),
+            'I' => bytes += 4 * count.take().unwrap_or(1) as usize,
+            'Q' | 'q' => bytes += 8 * count.take().unwrap_or(1) as usize,
+            other => panic!("format {other} is not known here"),
+        }
+    }
+    bytes
+}
+
+#[test]
+fn python_agrees_with_the_abi() {
+    let [(_, text)] = &listings("python")[..] else {
+        panic!("one listing in Python");
+    };
+    assert!(text.contains(&format!("CALL = 0x{CALL:X}\n")), "{text}");
+    let formats: Vec<&str> = text
+        .split('"')
+        .filter(|word| word.starts_with('='))
+        .collect();
+    assert_eq!(formats, ["=II4Qq"; 2]);
+    assert_eq!(python_size(formats[0]), size_of::<Call>());
+}
