@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `docs/guide.md` shows what is built and run: its listings are pieces of the examples, and
-//! its Python agrees with the ABI.
+//! its Python agrees with the ABI. `docs/internals.md` names files that exist.
 
 use hcall_guest::abi::ioctl::{Call, CALL};
 use std::fs;
@@ -80,4 +80,20 @@ fn python_agrees_with_the_abi() {
         .collect();
     assert_eq!(formats, ["=II4Qq"; 2]);
     assert_eq!(python_size(formats[0]), size_of::<Call>());
+}
+
+#[test]
+fn internals_names_files_that_exist() {
+    let root = repository();
+    let internals = read(&root.join("docs/internals.md"));
+    let files: Vec<&str> = internals
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|quoted| quoted.contains('/') && quoted.contains('.'))
+        .collect();
+    assert!(files.len() > 30, "{files:?}");
+    for file in files {
+        assert!(root.join(file).is_file(), "there is no {file}");
+    }
 }
