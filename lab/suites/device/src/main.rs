@@ -7,6 +7,7 @@
 //! device-suite --module /modules/hcall.ko --transport instruction
 //! device-suite --module /modules/hcall.ko --transport instruction --processors 4
 //! device-suite --module /modules/hcall.ko --expect-enodev no-host
+//! device-suite --module /modules/hcall.ko --hostile 100000 --seed 1
 //! ```
 
 mod cases;
@@ -16,6 +17,7 @@ mod confined;
 mod context;
 mod failure;
 mod fdinfo;
+mod hostile;
 mod kernel_log;
 mod memory;
 mod module;
@@ -37,7 +39,7 @@ struct CommandLine {
     module: Option<PathBuf>,
 
     /// The transport that the host is known to offer
-    #[arg(long, value_name = "NAME", required_unless_present_any = ["expect_enodev", "call_on"], value_parser = transport)]
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["expect_enodev", "call_on", "hostile"], value_parser = transport)]
     transport: Option<Transport>,
 
     /// Run the client suite as well, by the clients in this directory
@@ -60,6 +62,14 @@ struct CommandLine {
     /// Check that there are N processors and that they work together, in place of the rest
     #[arg(long, value_name = "N", requires = "transport")]
     processors: Option<usize>,
+
+    /// Make N hostile requests in place of the rest, half of them as root, half as nobody
+    #[arg(long, value_name = "N")]
+    hostile: Option<u64>,
+
+    /// The seed of the hostile requests; without it, the clock's
+    #[arg(long, value_name = "NUMBER", requires = "hostile")]
+    seed: Option<u64>,
 
     /// What the suite starts itself as: a process that makes calls on this processor
     #[arg(long, value_name = "NUMBER", hide = true, exclusive = true)]
@@ -91,6 +101,13 @@ fn transport(name: &str) -> Result<Transport, String> {
         .ok_or_else(|| format!("there is no transport '{name}'"))
 }
 
+/// Another number each time.
+fn clock() -> u64 {
+    std::time::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |time| time.as_nanos() as u64)
+}
+
 fn main() -> ExitCode {
     if let Some(status) = children::play() {
         return status;
@@ -112,6 +129,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let Some(requests) = line.hostile {
+        let seed = line.seed.unwrap_or_else(clock);
+        return hostile::suite(&context, hostile::Scale { requests, seed }).run();
+    }
     let rings = Rings {
         calls: line.ring_calls,
         host_processors: line.host_processors,
