@@ -19,10 +19,12 @@ mod failure;
 mod fdinfo;
 mod hostile;
 mod kernel_log;
+mod kernel_memory;
 mod memory;
 mod module;
 mod raw;
 mod raw_ring;
+mod widening;
 
 use clap::{Parser, ValueEnum};
 use context::Context;
@@ -49,6 +51,10 @@ struct CommandLine {
     /// How many calls are made through a ring where it is about many
     #[arg(long, value_name = "NUMBER", default_value_t = 100_000)]
     ring_calls: u64,
+
+    /// How many requests of each kind are made where it is about leaks
+    #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
+    leak_calls: u64,
 
     /// How many processors the host has: with two, rings and batches must be much faster than
     /// single calls
@@ -140,7 +146,11 @@ fn main() -> ExitCode {
     match (line.transport, line.processors, line.expect_enodev) {
         (Some(transport), Some(count), _) => cases::several(&context, transport, count).run(),
         (Some(transport), None, _) => {
-            cases::with_host(&context, transport, line.clients.as_deref(), rings).run()
+            let scale = cases::Scale {
+                rings,
+                leak_calls: line.leak_calls,
+            };
+            cases::with_host(&context, transport, line.clients.as_deref(), scale).run()
         }
         (None, _, Some(refusal)) => cases::refused(&context, refusal).run(),
         (None, _, None) => unreachable!("the command line needs one of the two"),
