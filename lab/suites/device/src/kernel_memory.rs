@@ -13,7 +13,7 @@ const CACHES: &str = "/sys/kernel/slab";
 const GENERAL: &str = "kmalloc-";
 
 /// Objects that the rest of the kernel may come to hold or give back meanwhile.
-const OBJECTS: u64 = 64;
+const OBJECTS: u64 = 32;
 /// Pages likewise, and in processors' lists.
 const PAGES: u64 = 512;
 

@@ -52,9 +52,10 @@ struct CommandLine {
     #[arg(long, value_name = "NUMBER", default_value_t = 100_000)]
     ring_calls: u64,
 
-    /// How many requests of each kind are made where it is about leaks
-    #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
-    leak_calls: u64,
+    /// How many requests of each kind are made where it is about leaks; with --hostile, only
+    /// if this is given
+    #[arg(long, value_name = "NUMBER")]
+    leak_calls: Option<u64>,
 
     /// How many processors the host has: with two, rings and batches must be much faster than
     /// single calls
@@ -81,6 +82,10 @@ struct CommandLine {
     #[arg(long, value_name = "NUMBER", hide = true, exclusive = true)]
     call_on: Option<usize>,
 }
+
+/// Requests of each kind, enough to tell one lost page or object of each from what the rest of
+/// the kernel does meanwhile.
+const LEAK_CALLS: u64 = 1000;
 
 /// Why the module cannot be loaded here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -137,7 +142,8 @@ fn main() -> ExitCode {
     };
     if let Some(requests) = line.hostile {
         let seed = line.seed.unwrap_or_else(clock);
-        return hostile::suite(&context, hostile::Scale { requests, seed }).run();
+        let scale = hostile::Scale { requests, seed };
+        return hostile::suite(&context, scale, line.leak_calls).run();
     }
     let rings = Rings {
         calls: line.ring_calls,
@@ -148,7 +154,7 @@ fn main() -> ExitCode {
         (Some(transport), None, _) => {
             let scale = cases::Scale {
                 rings,
-                leak_calls: line.leak_calls,
+                leak_calls: line.leak_calls.unwrap_or(LEAK_CALLS),
             };
             cases::with_host(&context, transport, line.clients.as_deref(), scale).run()
         }

@@ -26,6 +26,9 @@ const VCPUS: u8 = 2;
 const COMMAND_LINE: &str =
     "console=ttyS0 panic=-1 reboot=k noxsave cryptomgr.notests loglevel=1 lab.end=reset";
 
+/// For every so many hostile requests, one of each kind where it is about leaks.
+const LEAK_CALLS: u64 = 10;
+
 const PAGE: u64 = 4096;
 /// The longest buffer that the module lends.
 const LONGEST: u64 = 64 << 10;
@@ -64,7 +67,10 @@ fn attacked(
     requests: u64,
     seed: Option<u64>,
 ) -> Result<Report, String> {
-    let mut suite = format!("--hostile,{requests}");
+    let mut suite = format!(
+        "--hostile,{requests},--leak-calls,{}",
+        requests / LEAK_CALLS
+    );
     if let Some(seed) = seed {
         suite.push_str(&format!(",--seed,{seed}"));
     }

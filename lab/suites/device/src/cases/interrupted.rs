@@ -22,8 +22,11 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Threads of a process that is killed.
 const THREADS: usize = 3;
 
+/// A request by name.
+type Request = (&'static str, fn() -> Check);
+
 /// Requests that take time: each for itself, in a process that is killed meanwhile.
-const REQUESTS: [(&str, fn() -> Check); 5] = [
+const REQUESTS: [Request; 5] = [
     ("CALL", slow_call),
     ("CALL_BUFFER", slow_buffer),
     ("BATCH", slow_batch),

@@ -52,7 +52,7 @@ static KINDS: [Kind; 14] = [
     }),
     kind("BATCH of 256 calls", 10, batch),
     kind("BATCH refused", 1, batch_refused),
-    kind("a file opened, restricted twice and closed", 50, restrict),
+    kind("a file opened, restricted twice and closed", 500, restrict),
     kind("a ring set up, mapped and closed", 50, ring),
 ];
 

@@ -6,6 +6,7 @@
 use super::random::Random;
 use crate::failure::Failure;
 use crate::memory::PAGE;
+use hcall_guest::abi::ioctl::BUFFER_MAX;
 use rustix::fs::{ftruncate, memfd_create, MemfdFlags};
 use rustix::mm::{mmap, mmap_anonymous, mprotect, munmap, MapFlags, MprotectFlags, ProtFlags};
 use std::ffi::c_void;
@@ -13,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Pages of the arena: the longest buffer fits, wherever in the first quarter it begins.
+/// Pages of the arena. Behind them is nothing, for as long as the longest buffer is.
 pub(super) const PAGES: usize = 24;
 /// Its bytes.
 pub(super) const BYTES: usize = PAGES * PAGE;
@@ -40,16 +41,15 @@ impl Arena {
     pub(super) fn new() -> Result<Self, Failure> {
         let memory = memfd_create(c"arena", MemfdFlags::CLOEXEC)?;
         ftruncate(&memory, BYTES as u64)?;
-        // SAFETY: new mappings at addresses of the kernel's choice overlap nothing.
+        // SAFETY: new mappings at addresses of the kernel's choice overlap nothing; what
+        // `restore_all` maps over the first is its beginning.
         let (target, own) = unsafe {
             (
-                mmap(
+                mmap_anonymous(
                     ptr::null_mut(),
-                    BYTES,
-                    READ_WRITE,
-                    MapFlags::SHARED,
-                    &memory,
-                    0,
+                    BYTES + BUFFER_MAX as usize,
+                    ProtFlags::empty(),
+                    MapFlags::PRIVATE,
                 )?,
                 mmap(
                     ptr::null_mut(),
@@ -61,11 +61,13 @@ impl Arena {
                 )?,
             )
         };
-        Ok(Self {
+        let arena = Self {
             memory,
             target,
             own,
-        })
+        };
+        arena.restore_all()?;
+        Ok(arena)
     }
 
     /// The address of a byte, for the kernel.
