@@ -81,7 +81,7 @@ fn without_leak(kind: &Kind, count: u64) -> Check {
     for _ in 0..count {
         (kind.once)(&mut bench)?;
     }
-    InUse::now()?.ensure_not_more(before)
+    before.ensure_not_more()
 }
 
 fn info(bench: &mut Bench) -> Check {

@@ -19,6 +19,11 @@ pub(super) const PAGES: usize = 24;
 /// Its bytes.
 pub(super) const BYTES: usize = PAGES * PAGE;
 
+/// Where the kernel is sent to: far from all else that a process has, in the middle between
+/// program and libraries, so that an address with a few bits flipped is not this program's
+/// stack, which it would have the kernel write over, and die of.
+const TARGET: usize = 0x2a2a_0000_0000;
+
 const WORD: usize = size_of::<u64>();
 const READ_WRITE: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
 
@@ -41,15 +46,15 @@ impl Arena {
     pub(super) fn new() -> Result<Self, Failure> {
         let memory = memfd_create(c"arena", MemfdFlags::CLOEXEC)?;
         ftruncate(&memory, BYTES as u64)?;
-        // SAFETY: new mappings at addresses of the kernel's choice overlap nothing; what
-        // `restore_all` maps over the first is its beginning.
+        // SAFETY: new mappings that overlap nothing; what `restore_all` maps over the first is
+        // its beginning.
         let (target, own) = unsafe {
             (
                 mmap_anonymous(
-                    ptr::null_mut(),
+                    ptr::without_provenance_mut(TARGET),
                     BYTES + BUFFER_MAX as usize,
                     ProtFlags::empty(),
-                    MapFlags::PRIVATE,
+                    MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE,
                 )?,
                 mmap(
                     ptr::null_mut(),
