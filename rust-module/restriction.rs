@@ -10,7 +10,7 @@ use kernel::prelude::*;
 use kernel::sync::atomic::{Acquire, Atomic, Release};
 use kernel::sync::{rcu, Mutex};
 
-/// The restriction of an open file; none at first.
+/// The restriction of an open file.
 ///
 /// # Invariants
 ///
@@ -26,22 +26,29 @@ pub(crate) struct Restriction {
 }
 
 impl Restriction {
-    /// Everything is allowed.
-    pub(crate) fn none() -> impl PinInit<Self> {
-        // INVARIANT: `current` is null.
-        pin_init!(Self {
-            current: Atomic::new(ptr::null_mut()),
+    /// What is allowed at first; `None`: everything.
+    pub(crate) fn new(allowed: Option<&AllowList>) -> impl PinInit<Self, Error> + '_ {
+        // INVARIANT: `current` is null or from `into_raw`.
+        try_pin_init!(Self {
+            current: Atomic::new(match allowed {
+                None => ptr::null_mut(),
+                Some(list) => KBox::into_raw(KBox::new(*list, GFP_KERNEL)?),
+            }),
             holds <- new_mutex!(0),
         })
     }
 
     /// Whether the number is still allowed.
+    #[inline]
     pub(crate) fn admits(&self, number: u32) -> bool {
         // The usual case, without RCU: a null pointer needs none. A call that begins after
         // `narrow` has returned sees what it stored.
-        if self.current.load(Acquire).is_null() {
-            return true;
-        }
+        self.current.load(Acquire).is_null() || self.list_admits(number)
+    }
+
+    /// Out of line, so that calls through files without a list save no registers for it.
+    #[inline(never)]
+    fn list_admits(&self, number: u32) -> bool {
         self.read(|list| list.contains(number), true)
     }
 

@@ -7,6 +7,7 @@
 //! device-suite --module /modules/hcall.ko --transport instruction
 //! device-suite --module /modules/hcall.ko --transport instruction --processors 4
 //! device-suite --module /modules/hcall.ko --expect-enodev no-host
+//! device-suite --module /modules/hcall.ko --hostile 100000 --seed 1
 //! ```
 
 mod cases;
@@ -16,11 +17,14 @@ mod confined;
 mod context;
 mod failure;
 mod fdinfo;
+mod hostile;
 mod kernel_log;
+mod kernel_memory;
 mod memory;
 mod module;
 mod raw;
 mod raw_ring;
+mod widening;
 
 use clap::{Parser, ValueEnum};
 use context::Context;
@@ -37,7 +41,7 @@ struct CommandLine {
     module: Option<PathBuf>,
 
     /// The transport that the host is known to offer
-    #[arg(long, value_name = "NAME", required_unless_present_any = ["expect_enodev", "call_on"], value_parser = transport)]
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["expect_enodev", "call_on", "hostile"], value_parser = transport)]
     transport: Option<Transport>,
 
     /// Run the client suite as well, by the clients in this directory
@@ -47,6 +51,11 @@ struct CommandLine {
     /// How many calls are made through a ring where it is about many
     #[arg(long, value_name = "NUMBER", default_value_t = 100_000)]
     ring_calls: u64,
+
+    /// How many requests of each kind are made where it is about leaks; with --hostile, only
+    /// if this is given
+    #[arg(long, value_name = "NUMBER")]
+    leak_calls: Option<u64>,
 
     /// How many processors the host has: with two, rings and batches must be much faster than
     /// single calls
@@ -61,10 +70,22 @@ struct CommandLine {
     #[arg(long, value_name = "N", requires = "transport")]
     processors: Option<usize>,
 
+    /// Make N hostile requests in place of the rest, half of them as root, half as nobody
+    #[arg(long, value_name = "N")]
+    hostile: Option<u64>,
+
+    /// The seed of the hostile requests; without it, the clock's
+    #[arg(long, value_name = "NUMBER", requires = "hostile")]
+    seed: Option<u64>,
+
     /// What the suite starts itself as: a process that makes calls on this processor
     #[arg(long, value_name = "NUMBER", hide = true, exclusive = true)]
     call_on: Option<usize>,
 }
+
+/// Requests of each kind, enough to tell one lost page or object of each from what the rest of
+/// the kernel does meanwhile.
+const LEAK_CALLS: u64 = 1000;
 
 /// Why the module cannot be loaded here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -91,6 +112,13 @@ fn transport(name: &str) -> Result<Transport, String> {
         .ok_or_else(|| format!("there is no transport '{name}'"))
 }
 
+/// Another number each time.
+fn clock() -> u64 {
+    std::time::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |time| time.as_nanos() as u64)
+}
+
 fn main() -> ExitCode {
     if let Some(status) = children::play() {
         return status;
@@ -112,6 +140,11 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let Some(requests) = line.hostile {
+        let seed = line.seed.unwrap_or_else(clock);
+        let scale = hostile::Scale { requests, seed };
+        return hostile::suite(&context, scale, line.leak_calls).run();
+    }
     let rings = Rings {
         calls: line.ring_calls,
         host_processors: line.host_processors,
@@ -119,7 +152,11 @@ fn main() -> ExitCode {
     match (line.transport, line.processors, line.expect_enodev) {
         (Some(transport), Some(count), _) => cases::several(&context, transport, count).run(),
         (Some(transport), None, _) => {
-            cases::with_host(&context, transport, line.clients.as_deref(), rings).run()
+            let scale = cases::Scale {
+                rings,
+                leak_calls: line.leak_calls.unwrap_or(LEAK_CALLS),
+            };
+            cases::with_host(&context, transport, line.clients.as_deref(), scale).run()
         }
         (None, _, Some(refusal)) => cases::refused(&context, refusal).run(),
         (None, _, None) => unreachable!("the command line needs one of the two"),

@@ -10,6 +10,7 @@ mod command;
 mod concurrent;
 mod embedding;
 mod handlers;
+mod hostile;
 mod linux;
 mod linux_processors;
 mod mixing;
@@ -74,6 +75,14 @@ struct Arguments {
     /// Also measures what calls in batches cost, where guests' clocks say something
     #[arg(long)]
     measure: bool,
+
+    /// Has a process in Linux make so many hostile requests; without it, none are made
+    #[arg(long, requires = "linux")]
+    hostile_requests: Option<u64>,
+
+    /// The seed of the hostile requests; without it, another one each time
+    #[arg(long, requires = "hostile_requests")]
+    hostile_seed: Option<u64>,
 
     /// Runs only the cases whose names hold this
     #[arg(long)]
@@ -161,6 +170,9 @@ fn main() -> ExitCode {
     if let Some(directory) = &arguments.linux {
         suite = linux::add_cases(suite, directory, arguments.ring_calls);
         suite = linux_processors::add_cases(suite, directory);
+        if let Some(requests) = arguments.hostile_requests {
+            suite = hostile::add_case(suite, directory, requests, arguments.hostile_seed);
+        }
     }
     suite.run()
 }

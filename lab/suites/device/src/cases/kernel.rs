@@ -9,7 +9,7 @@ use hcall_ktap::Suite;
 const OUT_OF_TREE: u64 = 1 << 12;
 const UNSIGNED: u64 = 1 << 13;
 
-pub(super) fn add<'a>(suite: Suite<'a>, context: &'a Context) -> Suite<'a> {
+pub(crate) fn add<'a>(suite: Suite<'a>, context: &'a Context) -> Suite<'a> {
     suite
         .case(
             "the kernel is tainted by nothing but the module's origin",

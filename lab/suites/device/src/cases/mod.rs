@@ -7,8 +7,13 @@ mod buffers;
 mod calls;
 mod clients;
 mod command;
+mod defaults;
+mod ending;
 mod info;
+mod interrupted;
 mod kernel;
+pub(crate) mod leaks;
+mod lengths;
 mod loading;
 mod privilege;
 mod process;
@@ -19,8 +24,10 @@ pub(crate) mod ring_children;
 mod ring_hostile;
 mod ring_refusals;
 mod rings;
+mod sizes;
 mod typed;
 mod unloading;
+mod widened;
 
 use crate::context::Context;
 use crate::failure::passes;
@@ -29,23 +36,36 @@ use hcall_guest::abi::Transport;
 use hcall_ktap::Suite;
 use std::path::Path;
 
+pub(crate) use kernel::add as kernel_is_well;
 pub(crate) use processors::{call_on, several};
+
+/// How much of what is done many times.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    pub(crate) rings: Rings,
+    /// Requests of each kind where it is about leaks.
+    pub(crate) leak_calls: u64,
+}
 
 /// What is due in a guest whose host offers `transport`.
 pub(crate) fn with_host<'a>(
     context: &'a Context,
     transport: Transport,
     clients: Option<&Path>,
-    rings: Rings,
+    scale: Scale,
 ) -> Suite<'a> {
+    let rings = scale.rings;
     let suite = Suite::new("device");
     let suite = loading::add(suite, context, transport);
     let suite = info::add(suite, transport);
     let suite = calls::add(suite, transport);
     let suite = refusals::add(suite, transport);
+    let suite = sizes::add(suite, transport);
     let suite = buffers::add(suite);
+    let suite = lengths::add(suite);
     let suite = batches::add(suite, transport, rings.host_processors);
     let suite = restrictions::add(suite);
+    let suite = ending::add(suite);
     let suite = typed::add(suite, transport);
     let suite = match clients {
         Some(directory) => clients::add(suite, directory),
@@ -53,10 +73,14 @@ pub(crate) fn with_host<'a>(
     };
     let suite = privilege::add(suite);
     let suite = command::add(suite, transport);
+    let suite = widened::add(suite);
+    let suite = interrupted::add(suite);
     let suite = ring_refusals::add(suite);
     let suite = rings::add(suite, transport, rings);
     let suite = ring_hostile::add(suite);
+    let suite = leaks::add(suite, scale.leak_calls);
     let suite = unloading::add(suite, context);
+    let suite = defaults::add(suite, context);
     // Keeps a device open for the rest of the process, and with it the module loaded.
     let suite = process::add(suite, context);
     kernel::add(suite, context)
@@ -77,4 +101,9 @@ pub(crate) fn refused(context: &Context, refusal: Refusal) -> Suite<'_> {
         .case("the kernel log holds no warning", || {
             passes(kernel::no_alarms(context))
         })
+}
+
+/// Bytes that differ from their neighbours.
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|index| (index * 7 + 1) as u8).collect()
 }
