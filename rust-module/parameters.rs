@@ -20,6 +20,12 @@ pub(crate) fn ring_irq() -> u32 {
     copied(module_parameters::ring_irq.value())
 }
 
+/// Whether statistics are on from the start.
+pub(crate) fn statistics() -> bool {
+    let value: u8 = copied(module_parameters::statistics.value());
+    value != 0
+}
+
 fn copied<T: Copy>(value: impl Borrow<T>) -> T {
     *value.borrow()
 }
