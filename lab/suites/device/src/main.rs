@@ -14,13 +14,16 @@ mod children;
 mod compat;
 mod confined;
 mod context;
+mod counted;
 mod failure;
 mod fdinfo;
 mod kernel_log;
 mod memory;
 mod module;
+mod perf;
 mod raw;
 mod raw_ring;
+mod tracefs;
 
 use clap::{Parser, ValueEnum};
 use context::Context;

@@ -7,6 +7,7 @@ mod buffers;
 mod calls;
 mod clients;
 mod command;
+mod in_kernel;
 mod info;
 mod kernel;
 mod loading;
@@ -19,8 +20,12 @@ pub(crate) mod ring_children;
 mod ring_hostile;
 mod ring_refusals;
 mod rings;
+mod seeing_commands;
+mod statistics;
+mod tracing;
 mod typed;
 mod unloading;
+mod unloading_seen;
 
 use crate::context::Context;
 use crate::failure::passes;
@@ -56,7 +61,12 @@ pub(crate) fn with_host<'a>(
     let suite = ring_refusals::add(suite);
     let suite = rings::add(suite, transport, rings);
     let suite = ring_hostile::add(suite);
+    let suite = tracing::add(suite);
+    let suite = statistics::add(suite);
+    let suite = seeing_commands::add(suite);
     let suite = unloading::add(suite, context);
+    let suite = unloading_seen::add(suite, context);
+    let suite = in_kernel::add(suite, context);
     // Keeps a device open for the rest of the process, and with it the module loaded.
     let suite = process::add(suite, context);
     kernel::add(suite, context)
