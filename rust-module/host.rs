@@ -69,9 +69,14 @@ pub(crate) fn call(host: &Host, number: HypercallNumber, arguments: &Arguments) 
         trap(host, number, arguments)
     };
     if answer == REFUSED_TRAP {
-        return Err(Error::from_errno(-i32::from(Errno::EOPNOTSUPP.get())));
+        return Err(not_supported());
     }
     Ok(answer)
+}
+
+/// `EOPNOTSUPP`, which the kernel crate has from 7.3 on.
+pub(crate) fn not_supported() -> Error {
+    Error::from_errno(-i32::from(Errno::EOPNOTSUPP.get()))
 }
 
 #[inline]
