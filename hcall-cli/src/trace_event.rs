@@ -96,7 +96,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// As printf's `%#x` writes it: 0 has no prefix.
+/// With a prefix or, as a 0 may be printed, without.
 fn hexadecimal(text: &str) -> Option<u64> {
     u64::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok()
 }
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     const LINE: &str = "  device [1] - a-57  [001] d..1.    12.345678: hcall_call: \
-        number=0x48430002 arg0=0x7 arg1=0 arg2=0 arg3=0xffffffffffffffff result=7 duration=1834";
+        number=0x48430002 arg0=0x7 arg1=0x0 arg2=0 arg3=0xffffffffffffffff result=7 duration=1834";
 
     #[test]
     fn a_line_is_understood_whatever_the_process_is_called() {

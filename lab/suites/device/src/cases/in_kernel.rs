@@ -112,7 +112,7 @@ fn unusable(context: &Context) -> Check {
         .iter()
         .filter_map(|line| line.strip_prefix("unusable: "))
         .collect();
-    let due = ["0", "0xc", "0x20", "0x80000000"].map(|number| format!("{number}: -22 untouched"));
+    let due = ["0x0", "0xc", "0x20", "0x80000000"].map(|number| format!("{number}: -22 untouched"));
     equal("numbers", found, due.iter().map(String::as_str).collect())
 }
 
