@@ -29,26 +29,14 @@ pub(crate) fn is_on() -> bool {
     false
 }
 
-/// Makes a call by `make`, which returns rax, and tells of it.
-///
-/// Of its own so that callers stay short where nobody looks.
-#[cold]
-#[inline(never)]
-pub(crate) fn traced(
-    number: HypercallNumber,
-    arguments: &Arguments,
-    make: impl FnOnce() -> i64,
-) -> i64 {
-    let begin = now();
-    let result = make();
-    let duration = now().saturating_sub(begin);
+/// Tells of a call.
+pub(crate) fn tell(number: HypercallNumber, arguments: &Arguments, result: i64, duration: u64) {
     // SAFETY: the pointer is to four words, which the function only reads.
     unsafe { hcall_trace_call(number.get(), arguments.as_ptr(), result, duration) };
-    result
 }
 
 /// Nanoseconds of the monotonic clock, as they can be had in every context.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     // SAFETY: takes no lock and can be called from anywhere.
     unsafe { bindings::ktime_get_mono_fast_ns() }
 }
