@@ -7,7 +7,7 @@ use crate::policy::{self, Address};
 use crate::restriction::Restriction;
 use crate::ring_requests::RingSlot;
 use crate::sdk::detect::Host;
-use crate::{batch, calls, host};
+use crate::{batch, calls, host, statistics};
 use kernel::fs::File;
 use kernel::miscdevice::{MiscDevice, MiscDeviceOptions, MiscDeviceRegistration};
 use kernel::mm::virt::VmaNew;
@@ -94,6 +94,7 @@ impl MiscDevice for OpenFile {
         };
         if done == Err(EPERM) {
             me.refused.add(1, Relaxed);
+            statistics::count_refusal();
         }
         done.map(|()| 0)
     }

@@ -12,6 +12,7 @@ mod calls;
 mod device;
 mod doorbell;
 mod host;
+mod in_kernel;
 mod parameters;
 mod policy;
 mod port;
@@ -24,12 +25,15 @@ mod ring_requests;
 #[allow(dead_code, unreachable_pub)] // As `abi`.
 mod sdk;
 mod selftest;
+mod statistics;
+mod trace;
 mod user;
 
 use kernel::prelude::*;
 use port::PortRegion;
 use registration::Registration;
 use ring_interrupt::RingInterrupt;
+use statistics::Statistics;
 
 module! {
     type: Hcall,
@@ -51,6 +55,10 @@ module! {
             default: 5,
             description: "Global system interrupt by which hosts tell of answers in rings (0: none)",
         },
+        statistics: u8 {
+            default: 0,
+            description: "Count calls from the start (1: yes)",
+        },
     },
 }
 
@@ -59,6 +67,7 @@ module! {
 struct Hcall {
     #[pin]
     _device: Registration,
+    _statistics: Statistics,
     _resources: Resources,
 }
 
@@ -73,6 +82,7 @@ impl kernel::InPlaceModule for Hcall {
         try_pin_init!(Self {
             _resources: start()?,
             _device <- Registration::register(module),
+            _statistics: Statistics::begin(),
         })
     }
 }

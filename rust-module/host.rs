@@ -7,6 +7,7 @@ use crate::abi::number::{HypercallNumber, PROBE};
 use crate::abi::version::PROBE_RESULT;
 use crate::sdk::detect::Host;
 use crate::sdk::{x86_64, REFUSED_TRAP};
+use crate::trace;
 use kernel::prelude::*;
 use kernel::sync::SetOnce;
 
@@ -55,18 +56,57 @@ fn instruction_name(host: &Host) -> &'static str {
     host.trap.instruction().map_or("OUT", TrapInstruction::name)
 }
 
-/// Makes a call and returns rax as the host left it.
+/// Makes a call and returns rax as the host left it. Every call of this module is made here,
+/// so that the tracepoint sees them all.
 ///
 /// Fails with `EOPNOTSUPP` if the processor refused the trap. No lock is held: calls run
 /// on as many CPUs as make them.
-#[inline]
+#[inline(always)] // Outlined, a process's call costs some twenty instructions more.
 pub(crate) fn call(host: &Host, number: HypercallNumber, arguments: &Arguments) -> Result<i64> {
-    // SAFETY: `host` was detected on this machine, and a refused trap is caught by the
-    // exception table. What the host does to memory on behalf of the call is confined to
-    // what `policy` admits: kernel memory only as `buffer` lends it.
-    let answer = unsafe { x86_64::trap(host.trap, number.get(), *arguments) };
+    let answer = if trace::is_on() {
+        let [arg0, arg1, arg2, arg3] = *arguments;
+        traced(host, number, arg0, arg1, arg2, arg3)
+    } else {
+        trap(host, number, arguments)
+    };
     if answer == REFUSED_TRAP {
-        return Err(Error::from_errno(-i32::from(Errno::EOPNOTSUPP.get())));
+        return Err(not_supported());
     }
     Ok(answer)
+}
+
+/// `EOPNOTSUPP`, which the kernel crate has from 7.3 on.
+pub(crate) fn not_supported() -> Error {
+    Error::from_errno(-i32::from(Errno::EOPNOTSUPP.get()))
+}
+
+/// Makes a call, and tells of it whoever looks.
+///
+/// Of its own, and given words and not their address, so that callers are as short, and have
+/// the arguments in registers, as if nobody ever did.
+#[cold]
+#[inline(never)]
+fn traced(
+    host: &Host,
+    number: HypercallNumber,
+    arg0: u64,
+    arg1: u64,
+    arg2: u64,
+    arg3: u64,
+) -> i64 {
+    let arguments = [arg0, arg1, arg2, arg3];
+    let begin = trace::now();
+    let answer = trap(host, number, &arguments);
+    let duration = trace::now().saturating_sub(begin);
+    trace::tell(number, &arguments, answer, duration);
+    answer
+}
+
+#[inline(always)]
+fn trap(host: &Host, number: HypercallNumber, arguments: &Arguments) -> i64 {
+    // SAFETY: `host` was detected on this machine, and a refused trap is caught by the
+    // exception table. What the host does to memory on behalf of the call is confined to
+    // what `policy` admits – kernel memory only as `buffer` lends it – or is what another
+    // module of the kernel asked for.
+    unsafe { x86_64::trap(host.trap, number.get(), *arguments) }
 }

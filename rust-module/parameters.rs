@@ -51,6 +51,12 @@ pub(crate) fn allow() -> Result<AllowList> {
     }
 }
 
+/// Whether statistics are on from the start.
+pub(crate) fn statistics() -> bool {
+    let value: u8 = copied(module_parameters::statistics.value());
+    value != 0
+}
+
 fn copied<T: Copy>(value: impl Borrow<T>) -> T {
     *value.borrow()
 }

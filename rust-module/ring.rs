@@ -71,7 +71,7 @@ impl Ring {
         };
         if !ring.doorbell.is_usable() {
             pr_err!("the host's doorbell is of a kind that this module does not know\n");
-            return Err(EOPNOTSUPP);
+            return Err(host::not_supported());
         }
         Ok(Answer::Serves(ring))
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a command found out, for people and for programs.
 
+use crate::stats::Stats;
 use hcall_guest::abi::cpuid::Features;
 use hcall_guest::abi::ioctl::{Info, INSTRUCTION_VMCALL, INSTRUCTION_VMMCALL};
 use hcall_guest::abi::{Transport, TransportSet};
@@ -19,6 +20,12 @@ pub(crate) enum Answer {
     Written(usize),
     /// The calls of a batch, each with its answer.
     Batch(Vec<Answered>),
+    /// What host and module have counted.
+    Stats(Stats),
+    /// The module counts otherwise now.
+    Changed,
+    /// How many calls were printed as they were made.
+    Traced(u64),
 }
 
 /// A call of a batch; no answer if the batch has ended before.
@@ -40,7 +47,8 @@ impl Answer {
         match self {
             Self::Info(info) => info_text(info),
             Self::Payload(payload) => format!("{payload} ({payload:#x})\n"),
-            Self::Written(_) => String::new(),
+            Self::Stats(stats) => stats.text(),
+            Self::Written(_) | Self::Changed | Self::Traced(_) => String::new(),
             Self::Batch(calls) => calls.iter().map(Answered::text).collect(),
         }
     }
@@ -51,7 +59,7 @@ impl Answer {
             Self::Batch(calls) => calls
                 .iter()
                 .all(|call| call.answer.is_some_and(|answer| answer.is_ok())),
-            Self::Info(_) | Self::Payload(_) | Self::Written(_) => true,
+            _ => true,
         }
     }
 
@@ -63,6 +71,9 @@ impl Answer {
                 json!({"ok": true, "result": payload, "result_hex": format!("{payload:#x}")})
             }
             Self::Written(bytes) => json!({"ok": true, "written": bytes}),
+            Self::Stats(stats) => stats.json(),
+            Self::Changed => json!({"ok": true}),
+            Self::Traced(calls) => json!({"ok": true, "traced": calls}),
             Self::Batch(calls) => {
                 let results: Vec<Value> = calls.iter().map(Answered::json).collect();
                 json!({"ok": self.is_success(), "results": results})

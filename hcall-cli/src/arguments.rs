@@ -4,6 +4,7 @@
 
 use crate::failure::Failure;
 use crate::output::Format;
+use crate::stats::What;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -64,6 +65,21 @@ pub(crate) enum Command {
         /// The file; - for standard input
         file: PathBuf,
     },
+    /// Show what host and module have counted, or have the module count
+    ///
+    /// The module counts only after `stats enable`, and only root may ask it.
+    Stats {
+        /// Without it, everything is shown
+        what: Option<What>,
+    },
+    /// Print calls as they are made, until interrupted
+    ///
+    /// Shows the calls of all processes and of the kernel; only root may.
+    Trace {
+        /// End after so many calls
+        #[arg(long, value_name = "N")]
+        count: Option<u64>,
+    },
     /// Run a command with an open device that can make only some calls
     ///
     /// The command, and all that it runs, inherits the device as the file descriptor that the
@@ -122,7 +138,8 @@ fn wanted_format(line: &[OsString]) -> Format {
 fn usage(error: &clap::Error) -> Failure {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return Failure::Usage(
-            "a command is needed: info, call, echo, log, batch or restrict".to_owned(),
+            "a command is needed: info, call, echo, log, batch, stats, trace or restrict"
+                .to_owned(),
         );
     }
     let text = error.to_string();

@@ -4,7 +4,7 @@
 use crate::answer::Answer;
 use crate::arguments::{Command, CommandLine};
 use crate::failure::Failure;
-use crate::{calls, numbers};
+use crate::{calls, numbers, stats, trace};
 use hcall_guest::abi::number::ECHO;
 use hcall_guest::batch::OnError;
 use hcall_guest::device::{Device, DeviceError};
@@ -44,6 +44,8 @@ pub(crate) fn run(line: &CommandLine) -> Result<Answer, Failure> {
             let calls = calls::read(file)?;
             Ok(Answer::Batch(calls::make(&open()?, calls, on_error)?))
         }
+        Command::Stats { what } => stats::run(*what, open),
+        Command::Trace { count } => Ok(Answer::Traced(trace::follow(*count, line.format())?)),
         Command::Restrict { ranges, command } => {
             let ranges = numbers::ranges(ranges)?;
             let device = open()?;

@@ -19,6 +19,8 @@ pub(crate) enum Failure {
     Input(PathBuf, io::Error),
     /// A command could not be run.
     Execute(OsString, io::Error),
+    /// Something of the kernel's that a command needs is not there; the line says what to do.
+    Unavailable(String),
     /// The answer could not be written to standard output.
     Output(io::Error),
 }
@@ -34,14 +36,14 @@ impl Failure {
     pub(crate) fn status(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Device(_) | Self::Input(..) | Self::Execute(..) | Self::Output(_) => 1,
+            _ => 1,
         }
     }
 
     /// One line for people.
     pub(crate) fn message(&self) -> String {
         match self {
-            Self::Usage(message) => message.clone(),
+            Self::Usage(message) | Self::Unavailable(message) => message.clone(),
             Self::Device(error) => error.to_string(),
             Self::Input(file, error) => format!("cannot read {}: {error}", file.display()),
             Self::Execute(program, error) => {
@@ -66,6 +68,7 @@ impl Failure {
         match self {
             Self::Usage(_) => "usage",
             Self::Input(..) => "input",
+            Self::Unavailable(_) => "unavailable",
             Self::Execute(..) => "execute",
             Self::Output(_) => "output",
             Self::Device(error) => match error {

@@ -9,6 +9,11 @@ mod commands;
 mod failure;
 mod numbers;
 mod output;
+mod statistics;
+mod stats;
+mod trace;
+mod trace_event;
+mod trace_instance;
 
 use arguments::{CommandLine, Parsed};
 use std::process::ExitCode;

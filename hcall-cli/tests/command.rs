@@ -47,6 +47,8 @@ fn a_missing_device_is_named_with_a_hint() {
         &["echo", "1"],
         &["log", "text"],
         &["batch", "/dev/null"],
+        &["stats"],
+        &["stats", "host"],
         &["restrict", "none", "--", "true"],
     ] {
         let arguments = [&["--device", MISSING], command].concat();
@@ -138,12 +140,38 @@ fn ranges_are_checked_before_the_device() {
     assert_refused(&["restrict", "ECHO"], 2, "<COMMAND>");
 }
 
+/// No machine of a developer's or a builder's has the module.
+#[test]
+fn statistics_and_traces_that_are_not_there_are_missed_in_one_line() {
+    for command in [
+        &["stats", "guest"][..],
+        &["stats", "enable"],
+        &["stats", "disable"],
+        &["stats", "reset"],
+        &["trace"],
+        &["trace", "--count", "1"],
+    ] {
+        let output = hcall(command);
+        let error = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        let hints = ["mount -t ", "modprobe hcall", "only root may"];
+        assert!(hints.iter().any(|hint| error.contains(hint)), "{error}");
+
+        let (status, value) = json(&[command, &["--json"]].concat());
+        assert_eq!(status, Some(1));
+        assert_eq!(value["error"]["kind"], "unavailable");
+    }
+    assert_refused(&["stats", "everything"], 2, "'everything'");
+    assert_refused(&["trace", "--count", "many"], 2, "'many'");
+}
+
 #[test]
 fn other_mistakes_take_one_line_too() {
     assert_refused(
         &[],
         2,
-        "a command is needed: info, call, echo, log, batch or restrict",
+        "a command is needed: info, call, echo, log, batch, stats, trace or restrict",
     );
     assert_refused(&["frobnicate"], 2, "frobnicate");
     assert_refused(&["info", "--frobnicate"], 2, "--frobnicate");

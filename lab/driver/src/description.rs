@@ -178,6 +178,8 @@ pub(crate) enum Source {
     Kernel(String),
     /// The module, built for that kernel.
     Module,
+    /// Another module that calls it: a directory of the checkout, and the module's name.
+    OtherModule { directory: String, name: String },
     /// Another image.
     Image(String),
 }
@@ -217,10 +219,20 @@ impl FromStr for Source {
             )),
             ["kernel", name] => Ok(Self::Kernel(name.to_owned())),
             ["module"] => Ok(Self::Module),
+            ["other-module", module] => {
+                let (directory, name) = module
+                    .rsplit_once('/')
+                    .with_context(|| format!("`{text}`: a module is DIRECTORY/NAME"))?;
+                Ok(Self::OtherModule {
+                    directory: directory.to_owned(),
+                    name: name.to_owned(),
+                })
+            }
             ["image", name] => Ok(Self::Image(name.to_owned())),
             _ => bail!(
                 "`{text}` is no source: program PACKAGE/NAME, c-program FILE, c-program-32 FILE, \
-                 unikernels PACKAGE, kernel NAME, module or image NAME is expected"
+                 unikernels PACKAGE, kernel NAME, module, other-module DIRECTORY/NAME or \
+                 image NAME is expected"
             ),
         }
     }
@@ -408,6 +420,16 @@ mod tests {
             "unikernels a b".parse::<Source>().expect("two packages"),
             unikernels
         );
+        let module = Source::OtherModule {
+            directory: "examples/a".to_owned(),
+            name: "b".to_owned(),
+        };
+        assert_eq!(
+            "other-module examples/a/b"
+                .parse::<Source>()
+                .expect("a module"),
+            module
+        );
         for wrong in [
             "",
             "program b",
@@ -415,6 +437,7 @@ mod tests {
             "c-program",
             "kernel",
             "module x",
+            "other-module x",
             "floppy a",
         ] {
             assert!(wrong.parse::<Source>().is_err(), "{wrong}");

@@ -112,6 +112,9 @@ fn collect(
         Source::CProgram { source, width } => c_program::build(workshop, source, *width)?,
         Source::Kernel(name) => provision::kernel(workshop)?.join(name),
         Source::Module => provision::module(workshop, Flavour::Cloud)?,
+        Source::OtherModule { directory, name } => {
+            provision::other_module(workshop, directory)?.join(format!("{name}.ko"))
+        }
         Source::Image(name) => {
             let image = workshop.descriptions.image(name)?.clone();
             build(workshop, name, &image, &Additions::default())?

@@ -53,6 +53,20 @@ pub(crate) fn module(workshop: &mut Workshop, flavour: Flavour) -> Result<PathBu
     Ok(module)
 }
 
+/// The directory with the modules that are built from this directory of the checkout, against
+/// `hcall.ko` for the kernel that the lab boots.
+pub(crate) fn other_module(workshop: &mut Workshop, source: &str) -> Result<PathBuf> {
+    if let Some(directory) = workshop.other_modules.get(source) {
+        return Ok(directory.clone());
+    }
+    let arguments = [source, Flavour::Cloud.name()];
+    let directory = path_from(workshop, "other-module.sh", &arguments)?;
+    workshop
+        .other_modules
+        .insert(source.to_owned(), directory.clone());
+    Ok(directory)
+}
+
 /// The arguments with which cargo builds for the unikernels' target on this machine.
 pub(crate) fn none_target_arguments(workshop: &Workshop) -> Result<Vec<String>> {
     let line = last_line(workshop, "none-target.sh", &[])?;

@@ -36,6 +36,8 @@ pub(crate) struct Workshop {
     pub(crate) unikernels_32: OnceCell<Unikernels>,
     pub(crate) kernel: OnceCell<PathBuf>,
     pub(crate) modules: BTreeMap<Flavour, PathBuf>,
+    /// By the directory that they were built from.
+    pub(crate) other_modules: BTreeMap<String, PathBuf>,
     /// The machines that were booted twice, and why.
     pub(crate) retries: Vec<String>,
 }
@@ -55,6 +57,7 @@ impl Workshop {
             unikernels_32: OnceCell::new(),
             kernel: OnceCell::new(),
             modules: BTreeMap::new(),
+            other_modules: BTreeMap::new(),
             retries: Vec::new(),
         })
     }

@@ -7,20 +7,21 @@ use std::io;
 use rustix::mount::{mount, MountFlags};
 
 /// Type and place of each.
-const FILE_SYSTEMS: [(&str, &str); 4] = [
+const FILE_SYSTEMS: [(&str, &str); 5] = [
     ("proc", "/proc"),
     ("sysfs", "/sys"),
     ("devtmpfs", "/dev"),
     ("debugfs", "/sys/kernel/debug"),
+    ("tracefs", "/sys/kernel/tracing"),
 ];
 
 /// What a kernel may be built without.
-const OPTIONAL: &str = "debugfs";
+const OPTIONAL: [&str; 2] = ["debugfs", "tracefs"];
 
 pub(crate) fn mount_all() -> Result<(), String> {
     for (kind, place) in FILE_SYSTEMS {
         match mount_one(kind, place) {
-            Err(_) if kind == OPTIONAL => {}
+            Err(_) if OPTIONAL.contains(&kind) => {}
             result => result.map_err(|error| format!("cannot mount {kind} on {place}: {error}"))?,
         }
         if kind == "devtmpfs" {

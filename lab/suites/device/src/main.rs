@@ -15,6 +15,7 @@ mod children;
 mod compat;
 mod confined;
 mod context;
+mod counted;
 mod failure;
 mod fdinfo;
 mod hostile;
@@ -22,8 +23,10 @@ mod kernel_log;
 mod kernel_memory;
 mod memory;
 mod module;
+mod perf;
 mod raw;
 mod raw_ring;
+mod tracefs;
 mod widening;
 
 use clap::{Parser, ValueEnum};

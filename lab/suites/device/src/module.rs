@@ -5,7 +5,7 @@ use crate::failure::{equal, Check, Failure};
 use hcall_guest::abi::ioctl::{DEVICE_NAME, DEVICE_PATH};
 use rustix::io::Errno;
 use rustix::system::{delete_module, finit_module};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +19,11 @@ pub(crate) struct Module(PathBuf);
 impl Module {
     pub(crate) fn new(path: PathBuf) -> Self {
         Self(path)
+    }
+
+    /// Another module's file in the same directory.
+    pub(crate) fn beside(&self, file: &str) -> Self {
+        Self(self.0.with_file_name(file))
     }
 
     /// Asks the kernel to load the module; the inner result is the kernel's.
@@ -36,7 +41,17 @@ impl Module {
 
 /// Asks the kernel to unload the module.
 pub(crate) fn try_unload() -> Result<(), Errno> {
-    delete_module(c"hcall", WITHOUT_WAITING)
+    try_remove(c"hcall")
+}
+
+/// The same of another module.
+pub(crate) fn try_remove(name: &CStr) -> Result<(), Errno> {
+    delete_module(name, WITHOUT_WAITING)
+}
+
+/// Unloads another module.
+pub(crate) fn remove(name: &CStr) -> Check {
+    equal("delete_module", try_remove(name), Ok(()))
 }
 
 /// Unloads the module.

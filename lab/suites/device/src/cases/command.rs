@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
 
-const HCALL: &str = "/bin/hcall";
+pub(super) const HCALL: &str = "/bin/hcall";
 
 pub(super) fn add(suite: Suite<'_>, transport: Transport) -> Suite<'_> {
     suite
@@ -24,7 +24,7 @@ pub(super) fn add(suite: Suite<'_>, transport: Transport) -> Suite<'_> {
         .case("hcall restrict", || if_present(restrict))
 }
 
-fn if_present(check: impl FnOnce() -> Check) -> CaseResult {
+pub(super) fn if_present(check: impl FnOnce() -> Check) -> CaseResult {
     if Path::new(HCALL).exists() {
         passes(check())
     } else {
@@ -153,7 +153,7 @@ fn run(arguments: &[&str]) -> Result<Output, Failure> {
 }
 
 /// Standard output of a command that must succeed and not complain.
-fn succeed(arguments: &[&str]) -> Result<String, Failure> {
+pub(super) fn succeed(arguments: &[&str]) -> Result<String, Failure> {
     let output = run(arguments)?;
     let complaint = String::from_utf8_lossy(&output.stderr);
     equal(
@@ -170,7 +170,7 @@ fn succeed(arguments: &[&str]) -> Result<String, Failure> {
 }
 
 /// Standard error of a command that must fail with this status.
-fn fail(arguments: &[&str], status: i32) -> Result<String, Failure> {
+pub(super) fn fail(arguments: &[&str], status: i32) -> Result<String, Failure> {
     let output = run(arguments)?;
     equal(
         format_args!("status of {arguments:?}"),
@@ -181,6 +181,6 @@ fn fail(arguments: &[&str], status: i32) -> Result<String, Failure> {
 }
 
 /// The object that a command printed, however it ended.
-fn json(arguments: &[&str]) -> Result<Value, Failure> {
+pub(super) fn json(arguments: &[&str]) -> Result<Value, Failure> {
     Ok(serde_json::from_slice(&run(arguments)?.stdout)?)
 }

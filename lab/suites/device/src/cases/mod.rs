@@ -9,6 +9,7 @@ mod clients;
 mod command;
 mod defaults;
 mod ending;
+mod in_kernel;
 mod info;
 mod interrupted;
 mod kernel;
@@ -24,9 +25,13 @@ pub(crate) mod ring_children;
 mod ring_hostile;
 mod ring_refusals;
 mod rings;
+mod seeing_commands;
 mod sizes;
+mod statistics;
+mod tracing;
 mod typed;
 mod unloading;
+mod unloading_seen;
 mod widened;
 
 use crate::context::Context;
@@ -79,7 +84,12 @@ pub(crate) fn with_host<'a>(
     let suite = rings::add(suite, transport, rings);
     let suite = ring_hostile::add(suite);
     let suite = leaks::add(suite, scale.leak_calls);
+    let suite = tracing::add(suite);
+    let suite = statistics::add(suite);
+    let suite = seeing_commands::add(suite);
     let suite = unloading::add(suite, context);
+    let suite = unloading_seen::add(suite, context);
+    let suite = in_kernel::add(suite, context);
     let suite = defaults::add(suite, context);
     // Keeps a device open for the rest of the process, and with it the module loaded.
     let suite = process::add(suite, context);

@@ -98,6 +98,12 @@ fn check_calls(ring: &mut Ring, count: u64) -> Check {
     equal("more answers", ring.complete(), None)
 }
 
+/// A ring that comes, makes calls, and goes.
+pub(super) fn some_calls() -> Check {
+    let mut ring = Ring::over(Arc::new(Device::open()?), STEADY_ENTRIES)?;
+    check_calls(&mut ring, 100)
+}
+
 fn mixed(device: &Device) -> Result<u64, Failure> {
     let mut all = 0;
     for arity in 0..MIX.len() as u64 {
