@@ -4,7 +4,7 @@
 use crate::answer::Answer;
 use crate::arguments::{Command, CommandLine};
 use crate::failure::Failure;
-use crate::{calls, numbers};
+use crate::{bench, calls, numbers};
 use hcall_guest::abi::number::ECHO;
 use hcall_guest::batch::OnError;
 use hcall_guest::device::{Device, DeviceError};
@@ -43,6 +43,11 @@ pub(crate) fn run(line: &CommandLine) -> Result<Answer, Failure> {
             };
             let calls = calls::read(file)?;
             Ok(Answer::Batch(calls::make(&open()?, calls, on_error)?))
+        }
+        Command::Bench { call, calls } => {
+            let device = open()?;
+            let info = *device.info();
+            Ok(Answer::Bench(info, bench::run(device, *call, *calls)?))
         }
         Command::Restrict { ranges, command } => {
             let ranges = numbers::ranges(ranges)?;
