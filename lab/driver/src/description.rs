@@ -178,6 +178,8 @@ pub(crate) enum Source {
     Kernel(String),
     /// The module, built for that kernel.
     Module,
+    /// What the project's Debian packages installed, and what that needs.
+    Packages,
     /// Another image.
     Image(String),
 }
@@ -217,10 +219,11 @@ impl FromStr for Source {
             )),
             ["kernel", name] => Ok(Self::Kernel(name.to_owned())),
             ["module"] => Ok(Self::Module),
+            ["packages"] => Ok(Self::Packages),
             ["image", name] => Ok(Self::Image(name.to_owned())),
             _ => bail!(
                 "`{text}` is no source: program PACKAGE/NAME, c-program FILE, c-program-32 FILE, \
-                 unikernels PACKAGE, kernel NAME, module or image NAME is expected"
+                 unikernels PACKAGE, kernel NAME, module, packages or image NAME is expected"
             ),
         }
     }
@@ -415,6 +418,7 @@ mod tests {
             "c-program",
             "kernel",
             "module x",
+            "packages x",
             "floppy a",
         ] {
             assert!(wrong.parse::<Source>().is_err(), "{wrong}");

@@ -36,6 +36,8 @@ pub(crate) struct Workshop {
     pub(crate) unikernels_32: OnceCell<Unikernels>,
     pub(crate) kernel: OnceCell<PathBuf>,
     pub(crate) modules: BTreeMap<Flavour, PathBuf>,
+    /// What of the installed packages the lab's guest runs.
+    pub(crate) packages: OnceCell<PathBuf>,
     /// The machines that were booted twice, and why.
     pub(crate) retries: Vec<String>,
 }
@@ -55,6 +57,7 @@ impl Workshop {
             unikernels_32: OnceCell::new(),
             kernel: OnceCell::new(),
             modules: BTreeMap::new(),
+            packages: OnceCell::new(),
             retries: Vec::new(),
         })
     }
