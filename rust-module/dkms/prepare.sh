@@ -9,8 +9,8 @@ umask 022
 
 SCRIPTS=$(cd "$(dirname "$0")" && pwd -P)
 # Kits that packages brought, and those that were built here.
-KITS=${HCALL_KITS:-/usr/lib/hcall/kit}
-OWN_KITS=${HCALL_OWN_KITS:-/var/cache/hcall/kit}
+KITS=/usr/lib/hcall/kit
+OWN_KITS=/var/cache/hcall/kit
 RUSTC=/usr/bin/rustc
 
 cannot() {
@@ -98,7 +98,8 @@ build_kit() {
     remove_stale_kits
     mkdir -p "$OWN_KITS"
     rm -rf -- "${OWN_KITS:?}/$RELEASE"
-    "$SCRIPTS/make-kit.sh" "$RELEASE" "$HEADERS" "/usr/src/$SOURCE.tar.xz" "$OWN_KITS/$RELEASE"
+    "$SCRIPTS/make-kit.sh" "$RELEASE" "$HEADERS" "/usr/src/$SOURCE.tar.xz" "$OWN_KITS/$RELEASE" ||
+        cannot "there is no Rust kit for it, and building one failed (above)."
 }
 
 # The objects' half of Debian's headers, which alone is copied, with the kit laid over it; the
