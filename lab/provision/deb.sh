@@ -76,9 +76,9 @@ Depends: linux-headers-$release (= $version), rustc, libc6, libgcc-s1
 Enhances: hcall-dkms
 Description: Rust metadata of Linux $release, for hcall-dkms
  Debian's headers packages lack what a kernel module in Rust is compiled
- against. This is it: built from linux-source $version with the compilers
- that Debian built that kernel with, so that the kernel need not be built on
- every machine that has the module hcall.
+ against. This is it: built from linux-source $version
+ with the compilers that Debian built that kernel with, so that the kernel
+ need not be built on every machine that has the module hcall.
 CONTROL
 }
 
