@@ -21,7 +21,7 @@ LAB := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release/hcall-lab
 # V=1 shows the whole output of everything that is run.
 LAB_FLAGS := $(if $(filter 1,$(V)),--verbose)
 
-.PHONY: help run test test-slow bench suite module fmt clean lab host-packages
+.PHONY: help run test test-slow bench suite module deb fmt clean lab host-packages
 
 ## help: this list
 help:
@@ -50,6 +50,10 @@ suite: lab
 ## module KERNEL=…: the module for cloud (default), generic, or an exact kernel release
 module: host-packages
 	@$(PROVISION)/module.sh '$(KERNEL)'
+
+## deb KERNEL=…: Debian packages in target/deb, with Rust kits for cloud and generic, or KERNEL
+deb: host-packages
+	@$(PROVISION)/deb.sh $(if $(filter file,$(origin KERNEL)),,'$(KERNEL)')
 
 ## fmt: format the Rust code
 fmt:

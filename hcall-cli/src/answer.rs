@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a command found out, for people and for programs.
 
+use crate::bench::Bench;
 use crate::stats::Stats;
+use crate::timing::Timing;
 use hcall_guest::abi::cpuid::Features;
 use hcall_guest::abi::ioctl::{Info, INSTRUCTION_VMCALL, INSTRUCTION_VMMCALL};
 use hcall_guest::abi::{Transport, TransportSet};
@@ -26,6 +28,8 @@ pub(crate) enum Answer {
     Changed,
     /// How many calls were printed as they were made.
     Traced(u64),
+    /// How long calls take, and how they were made.
+    Bench(Info, Bench),
 }
 
 /// A call of a batch; no answer if the batch has ended before.
@@ -50,6 +54,7 @@ impl Answer {
             Self::Stats(stats) => stats.text(),
             Self::Written(_) | Self::Changed | Self::Traced(_) => String::new(),
             Self::Batch(calls) => calls.iter().map(Answered::text).collect(),
+            Self::Bench(info, bench) => bench_text(info, bench),
         }
     }
 
@@ -78,6 +83,7 @@ impl Answer {
                 let results: Vec<Value> = calls.iter().map(Answered::json).collect();
                 json!({"ok": self.is_success(), "results": results})
             }
+            Self::Bench(info, bench) => bench_json(info, bench),
         }
     }
 }
@@ -150,6 +156,54 @@ fn info_json(info: &Info) -> Value {
         "buffer_bytes": info.buffer_bytes,
         "batch_entries": info.batch_entries,
         "ring_entries": info.ring_entries,
+    })
+}
+
+fn bench_text(info: &Info, bench: &Bench) -> String {
+    let call = bench.call.number().name().unwrap_or("a call");
+    let instruction = instruction(info).map_or(String::new(), |name| format!(" ({name})"));
+    let mut text = format!(
+        "{call} from a process, transport {}{instruction}: microseconds a call\n{:<8}{}\n",
+        transport(info),
+        "",
+        Timing::heads()
+    );
+    for (way, timing) in &bench.ways {
+        let timing = match timing {
+            Ok(timing) => timing.text(),
+            Err(reason) => format!("  not measured: {reason}"),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{:<8}{timing}", way.name());
+    }
+    let _ = writeln!(
+        text,
+        "A sample is the time of one single call, of a batch, or of a ringful of calls, divided \
+         by its\ncalls; {} ns of it, divided likewise, is what looking at the clock takes.",
+        bench.clock
+    );
+    text
+}
+
+fn bench_json(info: &Info, bench: &Bench) -> Value {
+    let ways: serde_json::Map<String, Value> = bench
+        .ways
+        .iter()
+        .map(|(way, timing)| {
+            let value = match timing {
+                Ok(timing) => timing.json(),
+                Err(reason) => json!({"not_measured": reason}),
+            };
+            (way.name().to_owned(), value)
+        })
+        .collect();
+    json!({
+        "ok": true,
+        "call": bench.call.number().name(),
+        "transport": transport(info),
+        "instruction": instruction(info),
+        "clock_nanoseconds": u64::try_from(bench.clock).unwrap_or(u64::MAX),
+        "ways": ways,
     })
 }
 
@@ -237,6 +291,29 @@ buffer       4096 bytes
         assert_eq!(json["results"][1]["name"], "ENOSYS");
         assert_eq!(json["results"][2]["called"], false);
         assert!(Answer::Batch(calls[..1].to_vec()).is_success());
+    }
+
+    #[test]
+    fn a_measurement_says_what_was_not_measured() {
+        use crate::bench::{Measured, Way};
+        let timing = Timing::new(std::num::NonZero::<u32>::MIN, 1500, []);
+        let bench = Bench {
+            call: Measured::Echo,
+            clock: 25,
+            ways: vec![(Way::Single, Ok(timing)), (Way::Ring, Err("none".into()))],
+        };
+        let answer = Answer::Bench(INFO, bench);
+        let text = answer.text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[0],
+            "ECHO from a process, transport instruction (VMMCALL): microseconds a call"
+        );
+        assert_eq!(lines[2].split_whitespace().nth(4), Some("1.500"), "{text}");
+        assert_eq!(lines[3], "ring      not measured: none");
+        let json = answer.json();
+        assert_eq!(json["ways"]["single"]["nanoseconds"]["median"], 1500.0);
+        assert_eq!(json["ways"]["ring"]["not_measured"], "none");
     }
 
     #[test]

@@ -2,17 +2,23 @@
 //! The command line. Numbers stay text here and are read in `numbers`, so that each
 //! mistake gets one line and not clap's paragraph.
 
+use crate::bench::Measured;
 use crate::failure::Failure;
 use crate::output::Format;
 use crate::stats::What;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
+use std::num::NonZero;
 use std::path::PathBuf;
 
 const EXIT_STATUS: &str = "\
 Exit status: 0 when the host answered with success, 1 when it did not or could not be \
 asked, 2 when the command line makes no sense.";
+
+/// What `bench` makes each way: some seconds where VMs run in emulated machines, and a
+/// fraction of one elsewhere.
+const DEFAULT_BENCH_CALLS: NonZero<u32> = NonZero::new(10_000).unwrap();
 
 /// Make hypercalls through /dev/hcall
 #[derive(Debug, Parser)]
@@ -80,6 +86,18 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N")]
         count: Option<u64>,
     },
+    /// Measure how long calls take: alone, in batches, and through a ring
+    ///
+    /// What is measured is a process's call to the host and back, as this guest's programs
+    /// make it. The figures are the machine's at that moment: run it more than once.
+    Bench {
+        /// The call to make
+        #[arg(long, value_enum, default_value_t = Measured::Echo)]
+        call: Measured,
+        /// How many, each way
+        #[arg(long, value_name = "N", default_value_t = DEFAULT_BENCH_CALLS)]
+        calls: NonZero<u32>,
+    },
     /// Run a command with an open device that can make only some calls
     ///
     /// The command, and all that it runs, inherits the device as the file descriptor that the
@@ -138,7 +156,7 @@ fn wanted_format(line: &[OsString]) -> Format {
 fn usage(error: &clap::Error) -> Failure {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return Failure::Usage(
-            "a command is needed: info, call, echo, log, batch, stats, trace or restrict"
+            "a command is needed: info, call, echo, log, batch, stats, trace, bench or restrict"
                 .to_owned(),
         );
     }

@@ -4,7 +4,7 @@
 use crate::answer::Answer;
 use crate::arguments::{Command, CommandLine};
 use crate::failure::Failure;
-use crate::{calls, numbers, stats, trace};
+use crate::{bench, calls, numbers, stats, trace};
 use hcall_guest::abi::number::ECHO;
 use hcall_guest::batch::OnError;
 use hcall_guest::device::{Device, DeviceError};
@@ -46,6 +46,11 @@ pub(crate) fn run(line: &CommandLine) -> Result<Answer, Failure> {
         }
         Command::Stats { what } => stats::run(*what, open),
         Command::Trace { count } => Ok(Answer::Traced(trace::follow(*count, line.format())?)),
+        Command::Bench { call, calls } => {
+            let device = open()?;
+            let info = *device.info();
+            Ok(Answer::Bench(info, bench::run(device, *call, *calls)?))
+        }
         Command::Restrict { ranges, command } => {
             let ranges = numbers::ranges(ranges)?;
             let device = open()?;

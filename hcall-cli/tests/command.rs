@@ -49,6 +49,7 @@ fn a_missing_device_is_named_with_a_hint() {
         &["batch", "/dev/null"],
         &["stats"],
         &["stats", "host"],
+        &["bench"],
         &["restrict", "none", "--", "true"],
     ] {
         let arguments = [&["--device", MISSING], command].concat();
@@ -171,12 +172,14 @@ fn other_mistakes_take_one_line_too() {
     assert_refused(
         &[],
         2,
-        "a command is needed: info, call, echo, log, batch, stats, trace or restrict",
+        "a command is needed: info, call, echo, log, batch, stats, trace, bench or restrict",
     );
     assert_refused(&["frobnicate"], 2, "frobnicate");
     assert_refused(&["info", "--frobnicate"], 2, "--frobnicate");
     assert_refused(&["call"], 2, "<NUMBER>");
     assert_refused(&["log"], 2, "<TEXT>");
+    assert_refused(&["bench", "--calls", "0"], 2, "'0'");
+    assert_refused(&["bench", "--call", "exit"], 2, "'exit'");
     assert_refused(&["call", "PROBE", "-1"], 2, "'-1'");
 }
 

@@ -18,25 +18,11 @@ check_source_version() {
         die "$release needs $source $need, and the archive has ${have:-none}: take one of release.sh --list"
 }
 
-# make_kernel WORK RELEASE TARGET: in the toolchain root, with Debian's own variables.
-make_kernel() (
-    cd "$1/linux"
-    "$PROVISION/in-toolchain.sh" timeout 3600 \
-        make -j"$(nproc)" O="$1/build" ARCH=x86 CROSS_COMPILE=x86_64-linux-gnu- \
-        CC=x86_64-linux-gnu-gcc-14 KERNELRELEASE="$2" \
-        KBUILD_BUILD_USER=hcall KBUILD_BUILD_HOST=lab "$3"
+# make_kit RELEASE HEADERS SOURCE KIT: by the module's own script, in the toolchain root.
+make_kit() (
+    cd "$CHECKOUT"
+    "$PROVISION/in-toolchain.sh" timeout 3600 rust-module/dkms/make-kit.sh "$@"
 )
-
-# The kernel's metadata fits only if configuring changes nothing: a difference here
-# means another compiler or another tool than Debian's.
-configure() {
-    local work=$1 release=$2 headers=$3
-    mkdir "$work/build"
-    cp "$headers/.config" "$headers/Module.symvers" "$headers/vmlinux" "$work/build"
-    run_logged "$CACHE/log/kit-$release-config.log" make_kernel "$work" "$release" olddefconfig
-    diff -u "$headers/.config" "$work/build/.config" >&2 ||
-        die "this toolchain configures the kernel otherwise than Debian's did (above)"
-}
 
 # One tree instead of Debian's three that point at each other.
 merge_headers() {
@@ -59,14 +45,11 @@ build() {
     say "building the Rust kit of $release (two to four minutes, once)"
     download_packages "$work/packages" "linux-headers-$release" "linux-headers-$upstream-common" \
         "linux-kbuild-$upstream" "$source"
-    mkdir "$work/linux"
-    tar --extract --strip-components=1 --directory="$work/linux" --file="$work/packages/usr/src/$source.tar.xz"
-    configure "$work" "$release" "$work/packages/usr/src/linux-headers-$release"
-    run_logged "$CACHE/log/kit-$release.log" make_kernel "$work" "$release" modules_prepare
+    run_logged "$CACHE/log/kit-$release.log" make_kit "$release" \
+        "$work/packages/usr/src/linux-headers-$release" "$work/packages/usr/src/$source.tar.xz" "$work/kit"
     merge_headers "$work/packages" "$release" "$upstream" "$directory"
-    mkdir "$directory/rust"
-    cp "$work/build/rust/"*.rmeta "$work/build/rust/"*.so "$directory/rust"
-    cp "$work/build/scripts/target.json" "$directory/scripts"
+    mv "$work/kit/rust" "$directory/rust"
+    mv "$work/kit/target.json" "$directory/scripts"
     rm -rf -- "$work"
 }
 

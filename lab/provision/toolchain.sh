@@ -3,6 +3,7 @@
 # gcc that Debian's 7.x kernels were built with, and prints its path.
 . "$(dirname "$0")/common.sh"
 . "$PROVISION/debian.sh"
+. "$PROVISION/roots.sh"
 
 [[ $# -eq 0 ]] || die "usage: toolchain.sh"
 
@@ -31,22 +32,10 @@ installed_version() {
     dpkg-query --admindir="$1/var/lib/dpkg" --showformat='${Version}' --show "$2"
 }
 
-# The machine's apt settings for fetching (proxies and the like), for the apt that fills the root.
-write_fetch_settings() {
-    apt-config dump | sed -nE '/^Acquire::((http|https)::|Check-|Retries)/p' >"$1"
-}
-
 build() {
-    local root=$1 package settings
+    local root=$1 package
     say "making the toolchain root (about a minute and a half, 1.8 GB)"
-    settings=$(mktemp)
-    write_fetch_settings "$settings"
-    # mmdebstrap fills a directory only when it is root's own.
-    rmdir "$root"
-    run_logged "$CACHE/log/toolchain.log" as_root timeout --foreground 1800 \
-        mmdebstrap --mode=root --variant=minbase --format=directory \
-        --aptopt="$settings" --include="${PACKAGES[*]}" "$SUITE" "$root" "$APT/sources.list"
-    rm -f "$settings"
+    fill_root "$root" toolchain "${PACKAGES[@]}"
     for package in rustc bindgen gcc-14; do
         [[ $(installed_version "$root" "$package") == "$(package_version "$package")" ]] ||
             die "the archive's $package changed meanwhile: run again with HCALL_REFRESH=1"

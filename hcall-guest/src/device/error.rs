@@ -113,7 +113,7 @@ impl DeviceError {
 fn open_hint(errno: Errno) -> &'static str {
     match errno {
         Errno::ENOENT => " (is the module hcall loaded?)",
-        Errno::EACCES => " (only root may open it)",
+        Errno::EACCES => " (only root may open it, and the group hcall if there is one)",
         Errno::ENXIO | Errno::ENODEV => " (the node is there but the module hcall is not)",
         _ => "",
     }
@@ -142,7 +142,7 @@ mod tests {
         );
         assert!(open(Errno::EACCES)
             .to_string()
-            .ends_with("(only root may open it)"));
+            .ends_with("(only root may open it, and the group hcall if there is one)"));
     }
 
     #[test]

@@ -180,6 +180,8 @@ pub(crate) enum Source {
     Module,
     /// Another module that calls it: a directory of the checkout, and the module's name.
     OtherModule { directory: String, name: String },
+    /// What the project's Debian packages installed, and what that needs.
+    Packages,
     /// Another image.
     Image(String),
 }
@@ -228,10 +230,11 @@ impl FromStr for Source {
                     name: name.to_owned(),
                 })
             }
+            ["packages"] => Ok(Self::Packages),
             ["image", name] => Ok(Self::Image(name.to_owned())),
             _ => bail!(
                 "`{text}` is no source: program PACKAGE/NAME, c-program FILE, c-program-32 FILE, \
-                 unikernels PACKAGE, kernel NAME, module, other-module DIRECTORY/NAME or \
+                 unikernels PACKAGE, kernel NAME, module, other-module DIRECTORY/NAME, packages or \
                  image NAME is expected"
             ),
         }
@@ -438,6 +441,7 @@ mod tests {
             "kernel",
             "module x",
             "other-module x",
+            "packages x",
             "floppy a",
         ] {
             assert!(wrong.parse::<Source>().is_err(), "{wrong}");

@@ -12,6 +12,7 @@ use cpio::NewcBuilder;
 use crate::c_program;
 use crate::cargo;
 use crate::description::{Image, ModuleForm, Source};
+use crate::packages;
 use crate::process::Job;
 use crate::provision::{self, Flavour};
 use crate::workshop::Workshop;
@@ -120,12 +121,11 @@ fn collect(
             build(workshop, name, &image, &Additions::default())?
         }
         Source::Unikernels(packages) => {
-            for (name, file) in cargo::unikernels(workshop, packages)? {
-                entries.push(Entry {
-                    place: format!("{place}{name}"),
-                    content: Content::File(file),
-                });
-            }
+            add_all(place, cargo::unikernels(workshop, packages)?, entries);
+            return Ok(());
+        }
+        Source::Packages => {
+            add_all(place, packages::installed(workshop)?, entries);
             return Ok(());
         }
     };
@@ -134,6 +134,14 @@ fn collect(
         content: Content::File(file),
     });
     Ok(())
+}
+
+/// Files by name, all of them below `place`.
+fn add_all(place: &str, files: Vec<(String, PathBuf)>, entries: &mut Vec<Entry>) {
+    entries.extend(files.into_iter().map(|(name, file)| Entry {
+        place: format!("{place}{name}"),
+        content: Content::File(file),
+    }));
 }
 
 /// `NAME.load` beside the kernel's modules lists what to load for NAME, in order.

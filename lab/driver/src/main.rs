@@ -15,6 +15,7 @@ mod initramfs;
 mod interrupt;
 mod libtest;
 mod medium;
+mod packages;
 mod places;
 mod process;
 mod provision;

@@ -10,7 +10,7 @@ use crate::process::{Group, Job};
 use crate::workshop::Workshop;
 
 /// Everything cold: a toolchain, a kernel's Rust metadata, a module.
-const LIMIT: Duration = Duration::from_secs(45 * 60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(45 * 60);
 
 /// The two kernels that Debian builds for virtual machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,6 +11,7 @@ use hcall_ktap::Report;
 use crate::bench;
 use crate::cargo::{self, NONE, PACKAGE_32, UNIKERNEL_PACKAGES};
 use crate::libtest::Libtest;
+use crate::packages;
 use crate::places::is_installed;
 use crate::process::{Collect, Finished, Job};
 use crate::provision::{self, none_target_arguments, Flavour};
@@ -25,7 +26,7 @@ pub(crate) struct Stage {
 }
 
 /// All of them, in order.
-pub(crate) const STAGES: [Stage; 23] = [
+pub(crate) const STAGES: &[Stage] = &[
     Stage {
         name: "format",
         run: format,
@@ -75,6 +76,10 @@ pub(crate) const STAGES: [Stage; 23] = [
         run: |workshop| module(workshop, Flavour::Generic),
     },
     Stage {
+        name: "packages, installed in Debian 13",
+        run: packages::stage,
+    },
+    Stage {
         name: "local KVM",
         run: local_kvm,
     },
@@ -85,6 +90,10 @@ pub(crate) const STAGES: [Stage; 23] = [
     Stage {
         name: "lab suite plain",
         run: |workshop| suite::run(workshop, "plain"),
+    },
+    Stage {
+        name: "lab suite packages",
+        run: |workshop| suite::run(workshop, "packages"),
     },
     Stage {
         name: "lab suite svm",

@@ -38,6 +38,8 @@ pub(crate) struct Workshop {
     pub(crate) modules: BTreeMap<Flavour, PathBuf>,
     /// By the directory that they were built from.
     pub(crate) other_modules: BTreeMap<String, PathBuf>,
+    /// What of the installed packages the lab's guest runs.
+    pub(crate) packages: OnceCell<PathBuf>,
     /// The machines that were booted twice, and why.
     pub(crate) retries: Vec<String>,
 }
@@ -58,6 +60,7 @@ impl Workshop {
             kernel: OnceCell::new(),
             modules: BTreeMap::new(),
             other_modules: BTreeMap::new(),
+            packages: OnceCell::new(),
             retries: Vec::new(),
         })
     }

@@ -7,9 +7,14 @@ use hcall_abi::Transport;
 use std::path::PathBuf;
 use std::time::Duration;
 
+const EXIT_STATUS: &str = "\
+Exit status: the guest's own; 0 also when it reset the machine or halted; 2 when the command \
+line is wrong; 125 when there was no VM to run; 126 when the guest panicked, shut down, or KVM \
+ended it; 128 + N when signal N ended the VM.";
+
 /// Boots unikernels and Linux, and answers their hypercalls.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, about, max_term_width = 100, after_help = EXIT_STATUS)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Command,

@@ -35,7 +35,7 @@ use crate::table::{HypercallTable, TableError};
 use crate::vmm::VmError;
 use anyhow::Context;
 use arguments::{Arguments, Command, ProbeArguments};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use std::io::Write;
 use std::process::ExitCode;
 use tracing_subscriber::filter::LevelFilter;
@@ -73,6 +73,12 @@ pub fn main(register: impl FnOnce(&HypercallTable) -> Result<(), TableError>) ->
             ExitCode::from(STATUS_VMM)
         }
     }
+}
+
+/// The command line of `hcall-vmm`, for its man page and completions.
+#[doc(hidden)]
+pub fn command_line() -> clap::Command {
+    Arguments::command().name("hcall-vmm")
 }
 
 fn level(verbose: u8) -> LevelFilter {
