@@ -96,7 +96,7 @@ in_place() {
         usr/share/bash-completion/completions/{hcall,hcall-vmm} \
         usr/share/zsh/vendor-completions/{_hcall,_hcall-vmm} \
         usr/share/fish/vendor_completions.d/{hcall,hcall-vmm}.fish \
-        usr/share/man/man1/hcall{,-info,-call,-echo,-log,-batch,-bench,-restrict,-vmm,-vmm-run,-vmm-probe}.1.gz \
+        usr/share/man/man1/hcall{,-info,-call,-echo,-log,-batch,-stats,-trace,-bench,-restrict,-vmm,-vmm-run,-vmm-probe}.1.gz \
         usr/share/man/man4/hcall.4.gz usr/src/hcall-"$version"/{dkms.conf,rust-module/Kbuild,hcall-abi/src/ioctl.rs} \
         usr/share/doc/{hcall-dkms,hcall-tools,hcall-vmm,libhcall-dev}/{copyright,changelog.gz} \
         usr/share/doc/hcall-dkms/README.Debian usr/share/doc/libhcall-dev/examples/echo.c; do
