@@ -12,6 +12,8 @@ mod calls;
 mod device;
 mod doorbell;
 mod host;
+#[cfg(CONFIG_KUNIT = "y")]
+mod kunit;
 mod parameters;
 mod policy;
 mod port;

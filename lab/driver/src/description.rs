@@ -152,6 +152,9 @@ pub(crate) struct Suite {
     /// Programs with their arguments, run in this order.
     pub(crate) commands: Vec<Vec<String>>,
     pub(crate) limit_seconds: u64,
+    /// How many of a hundred lines of the module its programs must have executed, where they
+    /// load the one that counts.
+    pub(crate) coverage: Option<u32>,
 }
 
 impl Suite {
@@ -178,6 +181,10 @@ pub(crate) enum Source {
     Kernel(String),
     /// The module, built for that kernel.
     Module,
+    /// A file of the kernel of our own.
+    DebugKernel(String),
+    /// A module for that kernel: the project's, or the lab's beside it.
+    DebugModule(String),
     /// Another image.
     Image(String),
 }
@@ -217,10 +224,13 @@ impl FromStr for Source {
             )),
             ["kernel", name] => Ok(Self::Kernel(name.to_owned())),
             ["module"] => Ok(Self::Module),
+            ["debug-kernel", name] => Ok(Self::DebugKernel(name.to_owned())),
+            ["debug-module", name] => Ok(Self::DebugModule(name.to_owned())),
             ["image", name] => Ok(Self::Image(name.to_owned())),
             _ => bail!(
                 "`{text}` is no source: program PACKAGE/NAME, c-program FILE, c-program-32 FILE, \
-                 unikernels PACKAGE, kernel NAME, module or image NAME is expected"
+                 unikernels PACKAGE, kernel NAME, module, debug-kernel NAME, debug-module NAME or \
+                 image NAME is expected"
             ),
         }
     }

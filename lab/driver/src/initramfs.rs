@@ -112,6 +112,10 @@ fn collect(
         Source::CProgram { source, width } => c_program::build(workshop, source, *width)?,
         Source::Kernel(name) => provision::kernel(workshop)?.join(name),
         Source::Module => provision::module(workshop, Flavour::Cloud)?,
+        Source::DebugKernel(name) => provision::debug_kernel(workshop)?.join(name),
+        Source::DebugModule(name) => {
+            provision::module(workshop, Flavour::Debug)?.with_file_name(name)
+        }
         Source::Image(name) => {
             let image = workshop.descriptions.image(name)?.clone();
             build(workshop, name, &image, &Additions::default())?

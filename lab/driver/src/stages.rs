@@ -25,7 +25,7 @@ pub(crate) struct Stage {
 }
 
 /// All of them, in order.
-pub(crate) const STAGES: [Stage; 22] = [
+pub(crate) const STAGES: [Stage; 23] = [
     Stage {
         name: "format",
         run: format,
@@ -97,6 +97,10 @@ pub(crate) const STAGES: [Stage; 22] = [
     Stage {
         name: "lab suite svm-turns",
         run: |workshop| suite::run(workshop, "svm-turns"),
+    },
+    Stage {
+        name: "lab suite debug",
+        run: |workshop| suite::run(workshop, "debug"),
     },
     Stage {
         name: "lab suite bench",

@@ -35,6 +35,7 @@ pub(crate) struct Workshop {
     pub(crate) unikernels: OnceCell<Unikernels>,
     pub(crate) unikernels_32: OnceCell<Unikernels>,
     pub(crate) kernel: OnceCell<PathBuf>,
+    pub(crate) debug_kernel: OnceCell<PathBuf>,
     pub(crate) modules: BTreeMap<Flavour, PathBuf>,
     /// The machines that were booted twice, and why.
     pub(crate) retries: Vec<String>,
@@ -54,6 +55,7 @@ impl Workshop {
             unikernels: OnceCell::new(),
             unikernels_32: OnceCell::new(),
             kernel: OnceCell::new(),
+            debug_kernel: OnceCell::new(),
             modules: BTreeMap::new(),
             retries: Vec::new(),
         })

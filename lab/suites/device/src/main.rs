@@ -14,6 +14,7 @@ mod children;
 mod compat;
 mod confined;
 mod context;
+mod coverage;
 mod failure;
 mod fdinfo;
 mod kernel_log;
@@ -53,6 +54,11 @@ struct CommandLine {
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     host_processors: usize,
 
+    /// This is the kernel of our own: run the module's KUnit tests too, and say at the end
+    /// what of it was executed
+    #[arg(long)]
+    debug_kernel: bool,
+
     /// The module must refuse to load, for this reason
     #[arg(long, value_name = "REASON", conflicts_with = "transport", value_enum)]
     expect_enodev: Option<Refusal>,
@@ -73,6 +79,17 @@ enum Refusal {
     NoHost,
     /// CPUID shows the vendor of another instruction than the processor has
     RefusedTrap,
+    /// The host offers no transport
+    NoTransport,
+}
+
+/// Whose kernel this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kernel {
+    /// A distribution's.
+    Stock,
+    /// Our own, with KUnit.
+    Debug,
 }
 
 /// What is known of the machine, and asked of rings.
@@ -116,12 +133,27 @@ fn main() -> ExitCode {
         calls: line.ring_calls,
         host_processors: line.host_processors,
     };
-    match (line.transport, line.processors, line.expect_enodev) {
+    let kernel = if line.debug_kernel {
+        Kernel::Debug
+    } else {
+        Kernel::Stock
+    };
+    let status = match (line.transport, line.processors, line.expect_enodev) {
         (Some(transport), Some(count), _) => cases::several(&context, transport, count).run(),
         (Some(transport), None, _) => {
-            cases::with_host(&context, transport, line.clients.as_deref(), rings).run()
+            cases::with_host(&context, kernel, transport, line.clients.as_deref(), rings).run()
         }
         (None, _, Some(refusal)) => cases::refused(&context, refusal).run(),
         (None, _, None) => unreachable!("the command line needs one of the two"),
+    };
+    match kernel {
+        Kernel::Stock => status,
+        Kernel::Debug => match coverage::say() {
+            Ok(()) => status,
+            Err(failure) => {
+                eprintln!("device-suite: {failure}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }

@@ -10,6 +10,7 @@ mod command;
 mod concurrent;
 mod handlers;
 mod linux;
+mod linux_debug;
 mod linux_processors;
 mod mixing;
 mod modes;
@@ -39,6 +40,11 @@ struct Arguments {
     /// Directory with Linux as a guest: vmlinuz, vmlinux, initrd
     #[arg(long)]
     linux: Option<PathBuf>,
+
+    /// Directory with the kernel of our own as a guest: vmlinux, initrd. Of all cases only
+    /// those about it are run
+    #[arg(long)]
+    debug_linux: Option<PathBuf>,
 
     /// The command hcall-vmm, to be checked as well
     #[arg(long)]
@@ -105,6 +111,9 @@ fn main() -> ExitCode {
     let mut suite = Suite::new("kvm");
     if let Some(filter) = &arguments.filter {
         suite = suite.filter(filter);
+    }
+    if let Some(directory) = &arguments.debug_linux {
+        return linux_debug::add_cases(suite, directory, arguments.ring_calls).run();
     }
     suite = probing::add_cases(suite, &required);
     for transport in Transport::ALL {

@@ -9,6 +9,7 @@ mod clients;
 mod command;
 mod info;
 mod kernel;
+mod kunit;
 mod loading;
 mod privilege;
 mod process;
@@ -24,7 +25,7 @@ mod unloading;
 
 use crate::context::Context;
 use crate::failure::passes;
-use crate::{Refusal, Rings};
+use crate::{Kernel, Refusal, Rings};
 use hcall_guest::abi::Transport;
 use hcall_ktap::Suite;
 use std::path::Path;
@@ -34,12 +35,17 @@ pub(crate) use processors::{call_on, several};
 /// What is due in a guest whose host offers `transport`.
 pub(crate) fn with_host<'a>(
     context: &'a Context,
+    kernel: Kernel,
     transport: Transport,
     clients: Option<&Path>,
     rings: Rings,
 ) -> Suite<'a> {
     let suite = Suite::new("device");
     let suite = loading::add(suite, context, transport);
+    let suite = match kernel {
+        Kernel::Stock => suite,
+        Kernel::Debug => kunit::add(suite),
+    };
     let suite = info::add(suite, transport);
     let suite = calls::add(suite, transport);
     let suite = refusals::add(suite, transport);
@@ -59,7 +65,7 @@ pub(crate) fn with_host<'a>(
     let suite = unloading::add(suite, context);
     // Keeps a device open for the rest of the process, and with it the module loaded.
     let suite = process::add(suite, context);
-    kernel::add(suite, context)
+    kernel::add(suite, context, kernel)
 }
 
 /// What is due where the module cannot be loaded.
