@@ -55,10 +55,11 @@ pub(crate) fn call_buffer(file: &OpenFile, pointer: UserPtr) -> Result {
     let number = file.admit(call.number, Address::Kernel(index))?;
 
     let process_buffer = UserPtr::from_addr(call.buffer as usize);
-    let mut buffer = LentBuffer::zeroed(call.length)?;
-    if call.flags & BUFFER_IN != 0 {
-        buffer.copy_in(process_buffer)?;
-    }
+    let mut buffer = if call.flags & BUFFER_IN != 0 {
+        LentBuffer::copied(process_buffer, call.length)?
+    } else {
+        LentBuffer::zeroed(call.length)?
+    };
     if let Some([gpa, length, ..]) = call.arguments.get_mut(index..) {
         *gpa = buffer.gpa();
         *length = call.length.into();

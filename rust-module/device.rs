@@ -36,18 +36,19 @@ impl OpenFile {
         self.host
     }
 
-    /// What `RESTRICT` has left of what may be called.
+    /// What the module parameter `allow` and `RESTRICT` have left of what may be called.
     pub(crate) fn restriction(&self) -> &Restriction {
         &self.restriction
     }
 
-    /// Admits a number, by the module's policy and by the file's restriction, or fails with
-    /// `EPERM`.
+    /// Admits a number, by the file's restriction and then by the module's policy, or fails
+    /// with `EPERM`.
     pub(crate) fn admit(&self, number: u32, address: Address) -> Result<HypercallNumber> {
-        let number = policy::admit(number, address)?;
+        let number = HypercallNumber::new(number).map_err(|_| EPERM)?;
         if !self.restriction.admits(number.get()) {
             return Err(EPERM);
         }
+        policy::admit(number, address)?;
         Ok(number)
     }
 }
@@ -58,11 +59,11 @@ impl MiscDevice for OpenFile {
 
     fn open(_file: &File, _device: &MiscDeviceRegistration<Self>) -> Result<Pin<KBox<Self>>> {
         let host = host::attached()?;
-        KBox::pin_init(
-            pin_init!(Self {
+        KBox::try_pin_init(
+            try_pin_init!(Self {
                 host,
                 refused: Atomic::new(0),
-                restriction <- Restriction::none(),
+                restriction <- Restriction::new(policy::default_list()),
                 ring: RingSlot::empty(),
             }),
             GFP_KERNEL,

@@ -81,6 +81,7 @@ impl kernel::InPlaceModule for Hcall {
 
 /// Everything before the device: find the host, make sure of it, say so.
 fn start() -> Result<Resources> {
+    policy::start()?;
     let found = host::detect()?;
     let port = PortRegion::request_for(&found)?;
     let host = host::attach(found)?;

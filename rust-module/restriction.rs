@@ -10,7 +10,7 @@ use kernel::prelude::*;
 use kernel::sync::atomic::{Acquire, Atomic, Release};
 use kernel::sync::{rcu, Mutex};
 
-/// The restriction of an open file; none at first.
+/// The restriction of an open file.
 ///
 /// # Invariants
 ///
@@ -26,11 +26,14 @@ pub(crate) struct Restriction {
 }
 
 impl Restriction {
-    /// Everything is allowed.
-    pub(crate) fn none() -> impl PinInit<Self> {
-        // INVARIANT: `current` is null.
-        pin_init!(Self {
-            current: Atomic::new(ptr::null_mut()),
+    /// What is allowed at first; `None`: everything.
+    pub(crate) fn new(allowed: Option<&AllowList>) -> impl PinInit<Self, Error> + '_ {
+        // INVARIANT: `current` is null or from `into_raw`.
+        try_pin_init!(Self {
+            current: Atomic::new(match allowed {
+                None => ptr::null_mut(),
+                Some(list) => KBox::into_raw(KBox::new(*list, GFP_KERNEL)?),
+            }),
             holds <- new_mutex!(0),
         })
     }

@@ -2,6 +2,7 @@
 //! What `RESTRICT` leaves of the numbers: a set that can only become smaller.
 
 use super::ioctl::{NumberRange, RANGES_MAX};
+use core::str::FromStr;
 
 const CAPACITY: usize = RANGES_MAX as usize;
 
@@ -25,6 +26,16 @@ const CAPACITY: usize = RANGES_MAX as usize;
 pub struct AllowList {
     ranges: [NumberRange; CAPACITY],
     count: usize,
+}
+
+/// Why a text is no allow-list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParseListError {
+    /// The part with this place, counted from 1, is neither a number nor FIRST-LAST.
+    NotARange(usize),
+    /// The ranges make no allow-list.
+    Ranges(RangeError),
 }
 
 /// Why ranges make no allow-list.
@@ -115,6 +126,53 @@ impl AllowList {
     }
 }
 
+/// A list as it is displayed: numbers and ranges FIRST-LAST, decimal or 0x hexadecimal,
+/// separated by commas; `none`; and `all`.
+impl FromStr for AllowList {
+    type Err = ParseListError;
+
+    fn from_str(text: &str) -> Result<Self, ParseListError> {
+        match text {
+            "all" => return Ok(Self::EVERYTHING),
+            "none" => return Self::new(&[]).map_err(ParseListError::Ranges),
+            _ => {}
+        }
+        let mut ranges = [NumberRange::default(); CAPACITY];
+        let mut count = 0;
+        for part in text.split(',') {
+            let range = parse_range(part).ok_or(ParseListError::NotARange(count + 1))?;
+            if let Some(place) = ranges.get_mut(count) {
+                *place = range;
+            }
+            count += 1;
+        }
+        let ranges = ranges
+            .get(..count)
+            .ok_or(ParseListError::Ranges(RangeError::TooMany(count)))?;
+        Self::new(ranges).map_err(ParseListError::Ranges)
+    }
+}
+
+fn parse_range(text: &str) -> Option<NumberRange> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    Some(NumberRange {
+        first: parse_number(first)?,
+        last: parse_number(last)?,
+    })
+}
+
+/// Digits only: the standard library would take a sign.
+fn parse_number(text: &str) -> Option<u32> {
+    let (digits, radix) = match text.strip_prefix("0x") {
+        Some(digits) => (digits, 16),
+        None => (text, 10),
+    };
+    if !digits.starts_with(|first: char| first.is_digit(radix)) {
+        return None;
+    }
+    u32::from_str_radix(digits, radix).ok()
+}
+
 impl core::fmt::Debug for AllowList {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         formatter.debug_list().entries(self.ranges()).finish()
@@ -150,3 +208,17 @@ impl core::fmt::Display for RangeError {
 }
 
 impl core::error::Error for RangeError {}
+
+impl core::fmt::Display for ParseListError {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NotARange(place) => write!(
+                formatter,
+                "part {place} is neither a number nor FIRST-LAST (decimal or 0x hexadecimal)"
+            ),
+            Self::Ranges(error) => error.fmt(formatter),
+        }
+    }
+}
+
+impl core::error::Error for ParseListError {}

@@ -98,10 +98,11 @@ pub struct Call {
 
 /// One hypercall that passes a buffer as (GPA, length).
 ///
-/// The kernel copies the process's buffer into a page of its own (if [`BUFFER_IN`]),
-/// gives the host that page's GPA in `arguments[gpa_index]` and `length` in the argument
-/// after it, and copies the page back (if [`BUFFER_OUT`] and the host answered ≥ 0). The
-/// host never sees memory of the process or of anything else in the kernel.
+/// The kernel copies the process's buffer into contiguous pages of its own (if
+/// [`BUFFER_IN`]), gives the host their GPA in `arguments[gpa_index]` and `length` in the
+/// argument after it, and copies them back (if [`BUFFER_OUT`] and the host answered ≥ 0).
+/// The pages hold nothing else: the host is lent no memory of the process or of anything
+/// else in the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct CallBuffer {
@@ -125,8 +126,8 @@ pub struct CallBuffer {
 pub const BUFFER_IN: u32 = 1 << 0;
 /// [`CallBuffer::flags`]: the host writes the buffer.
 pub const BUFFER_OUT: u32 = 1 << 1;
-/// The longest buffer of a `CALL_BUFFER` in bytes: one page.
-pub const BUFFER_MAX: u32 = 4096;
+/// The longest buffer of a `CALL_BUFFER` in bytes; the host may have a lower limit.
+pub const BUFFER_MAX: u32 = 64 << 10;
 
 /// A ring for an open file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

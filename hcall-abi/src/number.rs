@@ -107,6 +107,12 @@ impl HypercallNumber {
         )
     }
 
+    /// Whether the call ends the whole VM, other processes' work included: a kernel makes it
+    /// only for a process that could also reboot the machine.
+    pub const fn ends_the_vm(self) -> bool {
+        matches!(self, EXIT | PANIC)
+    }
+
     /// Which argument of a core call is the address of its one (GPA, length) buffer, or of
     /// the structure that the host writes; `None` for every other number. A kernel that
     /// fills in this argument itself can admit the call from a process.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Allow-lists against sets of numbers, and that nothing makes one wider.
 
-use hcall_abi::allow_list::{AllowList, RangeError};
+use hcall_abi::allow_list::{AllowList, ParseListError, RangeError};
 use hcall_abi::ioctl::{NumberRange, RANGES_MAX};
 use std::collections::BTreeSet;
 
@@ -120,5 +120,59 @@ fn words_for_people() {
     assert_eq!(
         AllowList::new(&[range(2, 1)]).unwrap_err().to_string(),
         "the range 0x2-0x1 ends before it begins"
+    );
+}
+
+#[test]
+fn what_is_displayed_is_read() {
+    for ranges in some_lists() {
+        let list = list(&ranges);
+        assert_eq!(list.to_string().parse(), Ok(list));
+    }
+    let everything = AllowList::EVERYTHING;
+    assert_eq!(everything.to_string().parse(), Ok(everything));
+    assert_eq!("all".parse(), Ok(everything));
+    assert_eq!(
+        "10-0x1F,0x3000".parse(),
+        Ok(list(&[(10, 31), (0x3000, 0x3000)]))
+    );
+    assert_eq!("4294967295".parse(), Ok(list(&[(u32::MAX, u32::MAX)])));
+}
+
+#[test]
+fn what_is_no_list_is_not_read() {
+    let read = |text: &str| text.parse::<AllowList>();
+    for text in [
+        "",
+        " ",
+        "0x",
+        "+1",
+        "-1",
+        "1-",
+        "1--2",
+        "0x-1",
+        "1_0",
+        "0X1",
+        "4294967296",
+        "ALL",
+        "1;2",
+        "0x+1",
+        "1\n",
+        "\u{661}",
+    ] {
+        assert_eq!(read(text), Err(ParseListError::NotARange(1)), "{text:?}");
+    }
+    assert_eq!(read("1,2,"), Err(ParseListError::NotARange(3)));
+    assert_eq!(read("1,none"), Err(ParseListError::NotARange(2)));
+    let backwards = ParseListError::Ranges(RangeError::Backwards(range(2, 1)));
+    assert_eq!(read("2-1"), Err(backwards));
+    let numbers: Vec<String> = (0..40).map(|number| (2 * number).to_string()).collect();
+    let most = RANGES_MAX as usize;
+    assert!(read(&numbers[..most].join(",")).is_ok());
+    let too_many = ParseListError::Ranges(RangeError::TooMany(40));
+    assert_eq!(read(&numbers.join(",")), Err(too_many));
+    assert_eq!(
+        ParseListError::NotARange(2).to_string(),
+        "part 2 is neither a number nor FIRST-LAST (decimal or 0x hexadecimal)"
     );
 }

@@ -108,6 +108,7 @@ fn numbers_outside_the_core_have_neither_name_nor_known_arguments() {
         assert_eq!(number.name(), None);
         assert_eq!(number.gpa_index(), None);
         assert!(!number.takes_gpa());
+        assert!(!number.ends_the_vm());
     }
 }
 
@@ -116,6 +117,19 @@ fn a_known_gpa_argument_is_a_gpa_argument() {
     for (number, name) in CORE_CALLS {
         assert!(number.gpa_index().is_none() || number.takes_gpa(), "{name}");
     }
+}
+
+#[test]
+fn what_ends_the_vm_is_in_no_ring() {
+    let ending: Vec<&str> = CORE_CALLS
+        .into_iter()
+        .filter(|(number, _)| number.ends_the_vm())
+        .map(|(number, name)| {
+            assert!(!number.may_be_in_ring(), "{name}");
+            name
+        })
+        .collect();
+    assert_eq!(ending, ["EXIT", "PANIC"]);
 }
 
 #[test]

@@ -88,8 +88,8 @@ extern "C" {
 /* struct hcall_call_buffer, flags: the host reads the buffer, the host writes it. */
 #define HCALL_BUFFER_IN 0x1u
 #define HCALL_BUFFER_OUT 0x2u
-/* The longest buffer in bytes. */
-#define HCALL_BUFFER_MAX 4096u
+/* The longest buffer in bytes; the host's limit is in struct hcall_info, buffer_bytes. */
+#define HCALL_BUFFER_MAX 65536u
 
 /* struct hcall_batch, flags: the batch ends after the first entry that failed. */
 #define HCALL_BATCH_STOP_ON_ERROR 0x1u

@@ -11,7 +11,9 @@ mod tests {
     use kernel::prelude::*;
 
     fn decide(number: u32, address: Address) -> Result<u32> {
-        admit(number, address).map(HypercallNumber::get)
+        let number = HypercallNumber::new(number).map_err(|_| EPERM)?;
+        admit(number, address)?;
+        Ok(number.get())
     }
 
     /// What is due for memory that the process named.

@@ -23,7 +23,7 @@ mod tests {
     }
 
     fn unrestricted() -> Result<Pin<KBox<Restriction>>> {
-        KBox::pin_init(Restriction::none(), GFP_KERNEL)
+        KBox::pin_init(Restriction::new(None), GFP_KERNEL)
     }
 
     #[test]
@@ -32,6 +32,17 @@ mod tests {
         assert!(restriction.admits(0));
         assert!(restriction.admits(u32::MAX));
         assert!(restriction.current().is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn it_can_be_there_from_the_start() -> Result {
+        let first = list(&[(10, 20)])?;
+        let restriction: Pin<KBox<Restriction>> =
+            KBox::pin_init(Restriction::new(Some(&first)), GFP_KERNEL)?;
+        assert_eq!(restriction.current(), Some(first));
+        assert!(restriction.admits(10) && !restriction.admits(9));
+        assert_eq!(restriction.narrow(AllowList::EVERYTHING), Err(EPERM));
         Ok(())
     }
 

@@ -16,10 +16,10 @@ use crate::table::{Answerer, Callers, Handler, HypercallTable, Snapshot, TableCa
 use hcall_abi::batch::BatchEntry;
 use hcall_abi::convention::Arguments;
 use hcall_abi::cpuid::{Advertisement, Features, Limits};
-use hcall_abi::number::KVM_LAST;
 use hcall_abi::result::{KVM_ENOSYS_RESULT, MAX_PAYLOAD_32};
 use hcall_abi::{
-    encode_result, encode_result_32, Errno, HypercallNumber, Transport, TransportSet, ABI_VERSION,
+    encode_result, encode_result_32, Errno, HypercallNumber, NumberError, Transport, TransportSet,
+    ABI_VERSION,
 };
 use kvm_bindings::{kvm_run, CpuId, KVM_EXIT_HYPERCALL, KVM_EXIT_XEN, KVM_SYNC_X86_REGS};
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd, VmFd};
@@ -333,12 +333,19 @@ impl Dispatcher {
         arguments: Arguments,
         caller: &mut Caller<'_>,
     ) -> i64 {
-        if number <= KVM_LAST {
-            return KVM_ENOSYS_RESULT;
-        }
         match HypercallNumber::new(number) {
             Ok(number) => self.call(table, number, arguments, caller),
-            Err(_) => self.fail(caller.origin(), Outcome::Unknown, Errno::ENOSYS),
+            Err(error) => self.refuse_unusable(error, caller.origin()),
+        }
+    }
+
+    /// The answer to a number that is somebody else's.
+    #[cold]
+    fn refuse_unusable(&self, error: NumberError, origin: Origin) -> i64 {
+        self.counters.count_unusable(origin);
+        match error {
+            NumberError::Kvm(_) => KVM_ENOSYS_RESULT,
+            _ => self.fail(origin, Outcome::Unknown, Errno::ENOSYS),
         }
     }
 

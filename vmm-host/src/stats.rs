@@ -31,6 +31,7 @@ struct Shard {
     refused: AtomicU64,
     failed: AtomicU64,
     panicked: AtomicU64,
+    unusable: AtomicU64,
 }
 
 impl Shard {
@@ -42,6 +43,7 @@ impl Shard {
             refused: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             panicked: AtomicU64::new(0),
+            unusable: AtomicU64::new(0),
         }
     }
 }
@@ -75,6 +77,20 @@ impl Counters {
             Outcome::Panicked => &shard.panicked,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_unusable(&self, origin: Origin) {
+        self.shard(origin).unusable.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Calls from vCPUs, batches included, whose number belongs to KVM, Xen or Hyper-V and
+    /// has no handler in any VM. A guest kernel that lets no process make them makes them
+    /// only itself, as Linux does if it is shown features of KVM that are not served here.
+    pub fn unusable(&self) -> u64 {
+        self.shards[..VCPU_SHARDS]
+            .iter()
+            .map(|shard| shard.unusable.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// Calls that have arrived over `transport`.

@@ -50,6 +50,17 @@ pub const MIXED: HypercallNumber = HypercallNumber::user(0x116);
 /// `SLOW(milliseconds)` → 0 after as long.
 pub const SLOW: HypercallNumber = HypercallNumber::user(0x117);
 
+/// `FORBIDDEN()` → 0. What no process of a guest under attack may get through; a host that
+/// watches for it counts it, and so does it with `EXIT`, `PANIC` and [`FILL`].
+pub const FORBIDDEN: HypercallNumber = HypercallNumber::user(0x118);
+
+/// `FORBIDDEN_SEEN()` → how many calls the host has counted that are forbidden. Registered by
+/// hosts that watch.
+pub const FORBIDDEN_SEEN: HypercallNumber = HypercallNumber::user(0x119);
+
+/// `INVERT(gpa, length)` → length; inverts every byte of the buffer.
+pub const INVERT: HypercallNumber = HypercallNumber::user(0x11a);
+
 /// Never registered.
 pub const UNREGISTERED: HypercallNumber = HypercallNumber::user(0x1ff);
 

@@ -25,7 +25,7 @@ pub(crate) struct Stage {
 }
 
 /// All of them, in order.
-pub(crate) const STAGES: [Stage; 23] = [
+pub(crate) const STAGES: [Stage; 24] = [
     Stage {
         name: "format",
         run: format,
@@ -89,6 +89,10 @@ pub(crate) const STAGES: [Stage; 23] = [
     Stage {
         name: "lab suite svm",
         run: |workshop| suite::run(workshop, "svm"),
+    },
+    Stage {
+        name: "lab suite svm-hostile",
+        run: |workshop| suite::run(workshop, "svm-hostile"),
     },
     Stage {
         name: "lab suite svm-two",

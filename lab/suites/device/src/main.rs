@@ -7,6 +7,7 @@
 //! device-suite --module /modules/hcall.ko --transport instruction
 //! device-suite --module /modules/hcall.ko --transport instruction --processors 4
 //! device-suite --module /modules/hcall.ko --expect-enodev no-host
+//! device-suite --module /modules/hcall.ko --hostile 100000 --seed 1
 //! ```
 
 mod cases;
@@ -17,6 +18,7 @@ mod context;
 mod coverage;
 mod failure;
 mod fdinfo;
+mod hostile;
 mod kernel_log;
 mod memory;
 mod module;
@@ -26,6 +28,7 @@ mod raw_ring;
 use clap::{Parser, ValueEnum};
 use context::Context;
 use hcall_guest::abi::Transport;
+use hcall_ktap::Suite;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -38,7 +41,7 @@ struct CommandLine {
     module: Option<PathBuf>,
 
     /// The transport that the host is known to offer
-    #[arg(long, value_name = "NAME", required_unless_present_any = ["expect_enodev", "call_on"], value_parser = transport)]
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["expect_enodev", "call_on", "hostile"], value_parser = transport)]
     transport: Option<Transport>,
 
     /// Run the client suite as well, by the clients in this directory
@@ -66,6 +69,14 @@ struct CommandLine {
     /// Check that there are N processors and that they work together, in place of the rest
     #[arg(long, value_name = "N", requires = "transport")]
     processors: Option<usize>,
+
+    /// Make N hostile requests in place of the rest, half of them as root, half as nobody
+    #[arg(long, value_name = "N")]
+    hostile: Option<u64>,
+
+    /// The seed of the hostile requests; without it, the clock's
+    #[arg(long, value_name = "NUMBER", requires = "hostile")]
+    seed: Option<u64>,
 
     /// What the suite starts itself as: a process that makes calls on this processor
     #[arg(long, value_name = "NUMBER", hide = true, exclusive = true)]
@@ -108,6 +119,13 @@ fn transport(name: &str) -> Result<Transport, String> {
         .ok_or_else(|| format!("there is no transport '{name}'"))
 }
 
+/// Another number each time.
+fn clock() -> u64 {
+    std::time::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |time| time.as_nanos() as u64)
+}
+
 fn main() -> ExitCode {
     if let Some(status) = children::play() {
         return status;
@@ -122,30 +140,19 @@ fn main() -> ExitCode {
     if let Some(processor) = line.call_on {
         return cases::call_on(processor);
     }
-    let context = match Context::new(line.module.unwrap_or_default()) {
+    let context = match Context::new(line.module.clone().unwrap_or_default()) {
         Ok(context) => context,
         Err(failure) => {
             eprintln!("device-suite: {failure}");
             return ExitCode::FAILURE;
         }
     };
-    let rings = Rings {
-        calls: line.ring_calls,
-        host_processors: line.host_processors,
-    };
     let kernel = if line.debug_kernel {
         Kernel::Debug
     } else {
         Kernel::Stock
     };
-    let status = match (line.transport, line.processors, line.expect_enodev) {
-        (Some(transport), Some(count), _) => cases::several(&context, transport, count).run(),
-        (Some(transport), None, _) => {
-            cases::with_host(&context, kernel, transport, line.clients.as_deref(), rings).run()
-        }
-        (None, _, Some(refusal)) => cases::refused(&context, refusal).run(),
-        (None, _, None) => unreachable!("the command line needs one of the two"),
-    };
+    let status = suite(&line, kernel, &context).run();
     match kernel {
         Kernel::Stock => status,
         Kernel::Debug => match coverage::say() {
@@ -155,5 +162,25 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+    }
+}
+
+/// The cases that the command line asks for.
+fn suite<'a>(line: &CommandLine, kernel: Kernel, context: &'a Context) -> Suite<'a> {
+    if let Some(requests) = line.hostile {
+        let seed = line.seed.unwrap_or_else(clock);
+        return hostile::suite(context, kernel, hostile::Scale { requests, seed });
+    }
+    let rings = Rings {
+        calls: line.ring_calls,
+        host_processors: line.host_processors,
+    };
+    match (line.transport, line.processors, line.expect_enodev) {
+        (Some(transport), Some(count), _) => cases::several(context, transport, count),
+        (Some(transport), None, _) => {
+            cases::with_host(context, kernel, transport, line.clients.as_deref(), rings)
+        }
+        (None, _, Some(refusal)) => cases::refused(context, refusal),
+        (None, _, None) => unreachable!("the command line needs one of the two"),
     }
 }

@@ -47,6 +47,33 @@ impl Pages {
         unsafe { mprotect(self.start.byte_add(index * PAGE), PAGE, access) }
     }
 
+    /// Unmaps the page `index` for ever. Nothing may refer to it.
+    pub(crate) fn unmap(&mut self, index: usize) -> Result<()> {
+        assert!(index < self.count, "page {index} of {}", self.count);
+        // SAFETY: the page is this mapping's own, and the borrow is exclusive. Dropping
+        // unmaps the whole once more, which is no error where nothing is.
+        unsafe { munmap(self.start.byte_add(index * PAGE), PAGE) }
+    }
+
+    /// Has a new zeroed page in the place of the page `index`, whatever was there. Only for
+    /// pages that this program itself does not touch.
+    pub(crate) fn replace(&self, index: usize) -> Result<()> {
+        self.map_over(index, ProtFlags::READ | ProtFlags::WRITE)
+    }
+
+    /// The same with a page that cannot be accessed.
+    pub(crate) fn replace_by_nothing(&self, index: usize) -> Result<()> {
+        self.map_over(index, ProtFlags::empty())
+    }
+
+    fn map_over(&self, index: usize, access: ProtFlags) -> Result<()> {
+        assert!(index < self.count, "page {index} of {}", self.count);
+        let page = self.start.wrapping_byte_add(index * PAGE);
+        // SAFETY: the page is this mapping's own, and the caller touches it by the kernel
+        // only, which is prepared for anything.
+        unsafe { mmap_anonymous(page, PAGE, access, MapFlags::PRIVATE | MapFlags::FIXED).map(drop) }
+    }
+
     /// The address of a byte, as a number; the byte need not be accessible.
     pub(crate) fn address(&self, offset: usize) -> usize {
         assert!(offset <= self.count * PAGE, "offset {offset}");
@@ -61,6 +88,10 @@ impl Pages {
         unsafe { std::slice::from_raw_parts_mut(self.start.cast(), self.count * PAGE) }
     }
 }
+
+// SAFETY: the mapping belongs to no thread, and shared references give access to nothing but
+// its addresses.
+unsafe impl Sync for Pages {}
 
 impl Drop for Pages {
     fn drop(&mut self) {

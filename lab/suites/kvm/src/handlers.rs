@@ -3,7 +3,7 @@
 
 use hcall_abi::{Errno, Gpa, Transport};
 use hcall_lab_contract::{
-    level_mix, mix, mix_32, ArgumentSequence, COUNT, FAIL, FILL, LEVEL, MIX, MIXED, MIX_32,
+    level_mix, mix, mix_32, ArgumentSequence, COUNT, FAIL, FILL, INVERT, LEVEL, MIX, MIXED, MIX_32,
     OPEN_LEVEL, PRINT, SLOW, SUM,
 };
 use hcall_vmm::hypercall::HypercallResult;
@@ -150,6 +150,14 @@ fn register_simple(
         let mut bytes = vec![0; checked_length(length)?];
         call.memory().read(Gpa::new(gpa), &mut bytes)?;
         Ok(bytes.into_iter().map(u64::from).sum())
+    })?;
+    table.register(INVERT, |call| {
+        let [gpa, length, ..] = call.args();
+        let mut bytes = vec![0; checked_length(length)?];
+        call.memory().read(Gpa::new(gpa), &mut bytes)?;
+        bytes.iter_mut().for_each(|byte| *byte = !*byte);
+        call.memory().write(Gpa::new(gpa), &bytes)?;
+        Ok(length)
     })?;
     let counted = Arc::clone(record);
     table.register(MIXED, move |call| {

@@ -2,6 +2,7 @@
 //! Linux as a guest with a kernel of our own: it checks memory, locks and contexts as it
 //! goes, runs the module's own tests, and collects what of the module is executed.
 
+use crate::hostile;
 use crate::linux::COMMAND_LINE;
 use crate::linux::{check_calls, check_no_calls, config, other_vendor, run_to, whole_suite};
 use hcall_abi::{Transport, TransportSet};
@@ -25,7 +26,16 @@ const EXECUTED: &str = "lab-coverage: ";
 /// Calls of a process through a ring, at most: the kernel's checks make each a lot of work.
 const RING_CALLS: u64 = 10_000;
 
-pub(crate) fn add_cases<'a>(mut suite: Suite<'a>, directory: &Path, ring_calls: u64) -> Suite<'a> {
+/// How much is done where it is about much.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    pub(crate) ring_calls: u64,
+    /// Without it, none.
+    pub(crate) hostile_requests: Option<u64>,
+    pub(crate) hostile_seed: Option<u64>,
+}
+
+pub(crate) fn add_cases<'a>(mut suite: Suite<'a>, directory: &Path, scale: Scale) -> Suite<'a> {
     let guest = Guest {
         kernel: directory.join("vmlinux"),
         initrd: directory.join("initrd"),
@@ -34,7 +44,14 @@ pub(crate) fn add_cases<'a>(mut suite: Suite<'a>, directory: &Path, ring_calls: 
         let guest = guest.clone();
         suite = suite.case_with_subtests(
             format!("{transport}: a process in the debug kernel"),
-            move || guest.whole_suite(transport, ring_calls.min(RING_CALLS)),
+            move || guest.whole_suite(transport, scale.ring_calls.min(RING_CALLS)),
+        );
+    }
+    if let Some(requests) = scale.hostile_requests {
+        let guest = guest.clone();
+        suite = suite.case_with_subtests(
+            format!("instruction: {requests} hostile requests in the debug kernel"),
+            move || guest.attacked(requests, scale.hostile_seed),
         );
     }
     let refusing = guest.clone();
@@ -81,6 +98,14 @@ impl Guest {
         let (run, report) = run_to(&End::Reset, config, LIMIT)?;
         pass_on(&run.console);
         check_calls(transport, &run)?;
+        Ok(report)
+    }
+
+    fn attacked(&self, requests: u64, seed: Option<u64>) -> Result<Report, String> {
+        let suite = hostile::suite_arguments(requests, seed);
+        let config = self.config(Transport::Instruction, &suite)?;
+        let (run, report) = hostile::attacked(config, requests, LIMIT)?;
+        pass_on(&run.console);
         Ok(report)
     }
 

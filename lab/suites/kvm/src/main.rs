@@ -9,6 +9,7 @@ mod batches;
 mod command;
 mod concurrent;
 mod handlers;
+mod hostile;
 mod linux;
 mod linux_debug;
 mod linux_processors;
@@ -76,6 +77,14 @@ struct Arguments {
     #[arg(long)]
     measure: bool,
 
+    /// Has a process in Linux make so many hostile requests; without it, none are made
+    #[arg(long, requires = "linux")]
+    hostile_requests: Option<u64>,
+
+    /// The seed of the hostile requests; without it, another one each time
+    #[arg(long, requires = "hostile_requests")]
+    hostile_seed: Option<u64>,
+
     /// Runs only the cases whose names hold this
     #[arg(long)]
     filter: Option<String>,
@@ -113,7 +122,12 @@ fn main() -> ExitCode {
         suite = suite.filter(filter);
     }
     if let Some(directory) = &arguments.debug_linux {
-        return linux_debug::add_cases(suite, directory, arguments.ring_calls).run();
+        let scale = linux_debug::Scale {
+            ring_calls: arguments.ring_calls,
+            hostile_requests: arguments.hostile_requests,
+            hostile_seed: arguments.hostile_seed,
+        };
+        return linux_debug::add_cases(suite, directory, scale).run();
     }
     suite = probing::add_cases(suite, &required);
     for transport in Transport::ALL {
@@ -162,6 +176,9 @@ fn main() -> ExitCode {
     if let Some(directory) = &arguments.linux {
         suite = linux::add_cases(suite, directory, arguments.ring_calls);
         suite = linux_processors::add_cases(suite, directory);
+        if let Some(requests) = arguments.hostile_requests {
+            suite = hostile::add_case(suite, directory, requests, arguments.hostile_seed);
+        }
     }
     suite.run()
 }

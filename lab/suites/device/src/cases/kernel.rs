@@ -13,7 +13,7 @@ const UNSIGNED: u64 = 1 << 13;
 /// The taint bit that a run of KUnit sets, `N`.
 const TESTED: u64 = 1 << 18;
 
-pub(super) fn add<'a>(suite: Suite<'a>, context: &'a Context, kernel: Kernel) -> Suite<'a> {
+pub(crate) fn add<'a>(suite: Suite<'a>, context: &'a Context, kernel: Kernel) -> Suite<'a> {
     let own = match kernel {
         Kernel::Stock => OUT_OF_TREE | UNSIGNED,
         Kernel::Debug => OUT_OF_TREE | UNSIGNED | TESTED,

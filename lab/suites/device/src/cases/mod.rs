@@ -7,9 +7,12 @@ mod buffers;
 mod calls;
 mod clients;
 mod command;
+mod defaults;
+mod ending;
 mod info;
 mod kernel;
 mod kunit;
+mod lengths;
 mod loading;
 mod privilege;
 mod process;
@@ -20,6 +23,7 @@ pub(crate) mod ring_children;
 mod ring_hostile;
 mod ring_refusals;
 mod rings;
+mod sizes;
 mod typed;
 mod unloading;
 
@@ -30,6 +34,7 @@ use hcall_guest::abi::Transport;
 use hcall_ktap::Suite;
 use std::path::Path;
 
+pub(crate) use kernel::add as kernel_is_well;
 pub(crate) use processors::{call_on, several};
 
 /// What is due in a guest whose host offers `transport`.
@@ -49,9 +54,12 @@ pub(crate) fn with_host<'a>(
     let suite = info::add(suite, transport);
     let suite = calls::add(suite, transport);
     let suite = refusals::add(suite, transport);
+    let suite = sizes::add(suite, transport);
     let suite = buffers::add(suite);
+    let suite = lengths::add(suite);
     let suite = batches::add(suite, transport, rings.host_processors);
     let suite = restrictions::add(suite);
+    let suite = ending::add(suite);
     let suite = typed::add(suite, transport);
     let suite = match clients {
         Some(directory) => clients::add(suite, directory),
@@ -63,6 +71,7 @@ pub(crate) fn with_host<'a>(
     let suite = rings::add(suite, transport, rings);
     let suite = ring_hostile::add(suite);
     let suite = unloading::add(suite, context);
+    let suite = defaults::add(suite, context);
     // Keeps a device open for the rest of the process, and with it the module loaded.
     let suite = process::add(suite, context);
     kernel::add(suite, context, kernel)
@@ -83,4 +92,9 @@ pub(crate) fn refused(context: &Context, refusal: Refusal) -> Suite<'_> {
         .case("the kernel log holds no warning", || {
             passes(kernel::no_alarms(context))
         })
+}
+
+/// Bytes that differ from their neighbours.
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|index| (index * 7 + 1) as u8).collect()
 }
