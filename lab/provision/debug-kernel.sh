@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # debug-kernel.sh: builds the kernel of our own, from Debian's source and with
-# lab/kernels/debug.config, and prints the directory: vmlinuz, vmlinux (ELF, for PVH), and
-# build/, the tree for modules. clang compiles it: gcc has no KASAN beside Rust.
+# lab/kernels/debug.config, and prints the directory: vmlinux (ELF, for PVH), and build/, the
+# tree for modules. clang compiles it: gcc has no KASAN beside Rust.
 . "$(dirname "$0")/common.sh"
 . "$PROVISION/debian.sh"
 . "$PROVISION/kernel-release.sh"
@@ -54,8 +54,7 @@ build() {
     run_logged "$CACHE/log/debug-kernel-config.log" \
         make_kernel "$llvm" "$tree" KCONFIG_ALLCONFIG=fragment allnoconfig
     check_config "$tree/.config"
-    run_logged "$CACHE/log/debug-kernel.log" make_kernel "$llvm" "$tree" bzImage modules
-    cp "$tree/arch/x86/boot/bzImage" "$directory/vmlinuz"
+    run_logged "$CACHE/log/debug-kernel.log" make_kernel "$llvm" "$tree" vmlinux modules
     strip --strip-all -o "$directory/vmlinux" "$tree/vmlinux"
     keep_build_tree "$tree" "$directory/build"
     rm -rf -- "$work"
@@ -64,7 +63,7 @@ build() {
 release=$(resolve_release cloud)
 llvm=$("$PROVISION/llvm.sh")
 toolchain=$("$PROVISION/toolchain.sh")
-key=${release%%-*}_$(cat "$FRAGMENT" <(printf '%s\n' "${llvm##*/}" "${toolchain##*/}") | cksum | cut -d ' ' -f 1)
+key=${release%%+*}_$(cat "$FRAGMENT" <(printf '%s\n' "$release" "${llvm##*/}" "${toolchain##*/}") | cksum | cut -d ' ' -f 1)
 [[ -d $CACHE/debug-kernel/$key ]] || need_index 10
 cache_entry "$CACHE/debug-kernel/$key" build "$release" "$llvm"
 printf '%s\n' "$CACHE/debug-kernel/$key"

@@ -78,7 +78,7 @@ struct Arguments {
     measure: bool,
 
     /// Has a process in Linux make so many hostile requests; without it, none are made
-    #[arg(long, requires = "linux")]
+    #[arg(long)]
     hostile_requests: Option<u64>,
 
     /// The seed of the hostile requests; without it, another one each time
