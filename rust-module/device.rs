@@ -43,6 +43,7 @@ impl OpenFile {
 
     /// Admits a number, by the file's restriction and then by the module's policy, or fails
     /// with `EPERM`.
+    #[inline]
     pub(crate) fn admit(&self, number: u32, address: Address) -> Result<HypercallNumber> {
         let number = HypercallNumber::new(number).map_err(|_| EPERM)?;
         if !self.restriction.admits(number.get()) {

@@ -176,8 +176,9 @@ static inline int hcall_get_info(int device, struct hcall_info *info)
 
 /*
  * Makes a call. 0 if it was made, and *result is the host's answer; otherwise a negative
- * errno: -EPERM if the module's policy or the file's restriction forbids the number,
- * -EOPNOTSUPP if the processor refused the trap.
+ * errno: -EPERM if the module's policy or the file's restriction forbids the number, or it
+ * ends the VM and the process lacks CAP_SYS_BOOT; -EOPNOTSUPP if the processor refused the
+ * trap.
  */
 static inline int hcall_call(int device, uint32_t number, uint64_t rbx, uint64_t rcx,
 			     uint64_t rdx, uint64_t rsi, int64_t *result)

@@ -35,7 +35,8 @@ pub enum DeviceError {
     /// The module's policy refused the call; it was not made.
     #[error(
         "the hcall module refused call {0}: a process may not make it \
-         (calls that pass guest memory go by way of a buffer)"
+         (calls that pass guest memory go by way of a buffer, those that end the VM need \
+         CAP_SYS_BOOT)"
     )]
     Refused(HypercallNumber),
     /// The module's policy, or the restriction of the open file, refused a call of a batch;

@@ -187,7 +187,9 @@ static void forbidden_numbers(void)
 
 static void host_reads(void)
 {
-	static const uint32_t lengths[] = { 0, 1, 4095, 4096 };
+	static const uint32_t lengths[] = {
+		0, 1, 4095, 4096, 4097, HCALL_BUFFER_MAX - 1, HCALL_BUFFER_MAX
+	};
 	static uint8_t bytes[HCALL_BUFFER_MAX];
 	int file = device();
 	unsigned int index;
@@ -215,10 +217,14 @@ static void host_writes(void)
 	equal("call", hcall_request(file, HCALL_IOCTL_CALL_BUFFER, &call), 0);
 	equal("FILL", call.result, 4095);
 	equal("bytes", sum(bytes, sizeof(bytes)), 4095 * 0x3c);
-	equal("the last", bytes[4095], 0);
+	equal("the next", bytes[4095], 0);
+	call.length = HCALL_BUFFER_MAX - 1;
+	equal("call", hcall_request(file, HCALL_IOCTL_CALL_BUFFER, &call), 0);
+	equal("FILL", call.result, HCALL_BUFFER_MAX - 1);
+	equal("the last", bytes[HCALL_BUFFER_MAX - 1], 0);
 	equal("call", hcall_call_out(file, HCALL_RANDOM, bytes, sizeof(bytes), &result), 0);
 	equal("RANDOM", result, sizeof(bytes));
-	equal("as it was", bytes[0] == 0x3c && !memcmp(bytes, bytes + 1, 4094), 0);
+	equal("as it was", bytes[0] == 0x3c && !memcmp(bytes, bytes + 1, sizeof(bytes) - 2), 0);
 }
 
 static void long_buffer(void)

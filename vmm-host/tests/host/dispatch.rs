@@ -126,6 +126,7 @@ fn numbers_without_a_handler_are_answered_and_counted() {
     assert_eq!(call(&host, 17, [0; 4]), errno(Errno::ENOSYS));
     assert_eq!(call(&host, 1 << 31, [0; 4]), errno(Errno::ENOSYS));
     assert_eq!(host.counters().read().unknown, 4);
+    assert_eq!(host.counters().unusable(), 2);
 }
 
 #[test]
@@ -135,6 +136,7 @@ fn kvms_own_numbers_are_answered_as_kvm_does() {
         assert_eq!(call(&host, number, [0; 4]), KVM_ENOSYS_RESULT);
     }
     assert_eq!(host.counters().read().unknown, 0);
+    assert_eq!(host.counters().unusable(), 13);
 }
 
 #[test]

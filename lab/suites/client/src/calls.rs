@@ -9,7 +9,8 @@ use hcall_guest::{Errno, HypercallNumber};
 use hcall_lab_contract::{mix, ArgumentSequence, FAIL, FILL, MIX, SUM, UNREGISTERED};
 
 const ROUNDS: usize = 200;
-const LENGTHS: [usize; 4] = [0, 1, 4095, 4096];
+const MOST: usize = BUFFER_MAX as usize;
+const LENGTHS: [usize; 7] = [0, 1, 4095, 4096, 4097, MOST - 1, MOST];
 
 pub(crate) fn every_arity() -> Check {
     let device = Device::open()?;
@@ -88,7 +89,7 @@ pub(crate) fn forbidden_numbers() -> Check {
 
 pub(crate) fn host_reads() -> Check {
     let device = Device::open()?;
-    let mut bytes = [0; BUFFER_MAX as usize];
+    let mut bytes = [0; MOST];
     for (index, byte) in bytes.iter_mut().enumerate() {
         *byte = (index * 7 + 1) as u8;
     }
@@ -105,18 +106,20 @@ pub(crate) fn host_reads() -> Check {
 
 pub(crate) fn host_writes() -> Check {
     let device = Device::open()?;
-    let mut bytes = [0; BUFFER_MAX as usize];
-    let (filled, rest) = bytes.split_at_mut(4095);
-    let answer = device.call_buffer(FILL, &[0x3c], Buffer::Out(filled), &[])?;
-    equal("FILL", answer, 4095)?;
-    equal("bytes", filled.iter().all(|byte| *byte == 0x3c), true)?;
-    equal("the last", rest, &mut [0])?;
+    let mut bytes = [0; MOST];
+    for length in [4095, MOST - 1] {
+        let (filled, rest) = bytes.split_at_mut(length);
+        let answer = device.call_buffer(FILL, &[0x3c], Buffer::Out(filled), &[])?;
+        equal("FILL", answer, length as u64)?;
+        equal("bytes", filled.iter().all(|byte| *byte == 0x3c), true)?;
+        equal("the next", rest[0], 0)?;
+    }
     device.random(&mut bytes)?;
     equal("as it was", bytes.iter().all(|byte| *byte == 0x3c), false)
 }
 
 pub(crate) fn long_buffer() -> Check {
-    let bytes = [0; BUFFER_MAX as usize + 1];
+    let bytes = [0; MOST + 1];
     let answer = Device::open()?.call_buffer(SUM, &[], Buffer::In(&bytes), &[]);
     equal("call", answer, Err(DeviceError::BufferTooLong(bytes.len())))
 }

@@ -20,10 +20,12 @@ mod failure;
 mod fdinfo;
 mod hostile;
 mod kernel_log;
+mod kernel_memory;
 mod memory;
 mod module;
 mod raw;
 mod raw_ring;
+mod widening;
 
 use clap::{Parser, ValueEnum};
 use context::Context;
@@ -51,6 +53,11 @@ struct CommandLine {
     /// How many calls are made through a ring where it is about many
     #[arg(long, value_name = "NUMBER", default_value_t = 100_000)]
     ring_calls: u64,
+
+    /// How many requests of each kind are made where it is about leaks; with --hostile, only
+    /// if this is given
+    #[arg(long, value_name = "NUMBER")]
+    leak_calls: Option<u64>,
 
     /// How many processors the host has: with two, rings and batches must be much faster than
     /// single calls
@@ -82,6 +89,10 @@ struct CommandLine {
     #[arg(long, value_name = "NUMBER", hide = true, exclusive = true)]
     call_on: Option<usize>,
 }
+
+/// Requests of each kind, enough to tell one lost page or object of each from what the rest of
+/// the kernel does meanwhile.
+const LEAK_CALLS: u64 = 1000;
 
 /// Why the module cannot be loaded here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -169,7 +180,8 @@ fn main() -> ExitCode {
 fn suite<'a>(line: &CommandLine, kernel: Kernel, context: &'a Context) -> Suite<'a> {
     if let Some(requests) = line.hostile {
         let seed = line.seed.unwrap_or_else(clock);
-        return hostile::suite(context, kernel, hostile::Scale { requests, seed });
+        let scale = hostile::Scale { requests, seed };
+        return hostile::suite(context, kernel, scale, line.leak_calls);
     }
     let rings = Rings {
         calls: line.ring_calls,
@@ -178,7 +190,11 @@ fn suite<'a>(line: &CommandLine, kernel: Kernel, context: &'a Context) -> Suite<
     match (line.transport, line.processors, line.expect_enodev) {
         (Some(transport), Some(count), _) => cases::several(context, transport, count),
         (Some(transport), None, _) => {
-            cases::with_host(context, kernel, transport, line.clients.as_deref(), rings)
+            let scale = cases::Scale {
+                rings,
+                leak_calls: line.leak_calls.unwrap_or(LEAK_CALLS),
+            };
+            cases::with_host(context, kernel, transport, line.clients.as_deref(), scale)
         }
         (None, _, Some(refusal)) => cases::refused(context, refusal),
         (None, _, None) => unreachable!("the command line needs one of the two"),

@@ -52,3 +52,9 @@ pub(crate) fn ensure_absent() -> Check {
     let listed = modules.lines().any(|line| line.starts_with(&name));
     equal("/proc/modules lists hcall", listed, false)
 }
+
+/// How many hold the module: its open files.
+pub(crate) fn references() -> Result<u64, Failure> {
+    let text = std::fs::read_to_string("/sys/module/hcall/refcnt")?;
+    Ok(text.trim().parse()?)
+}

@@ -37,7 +37,7 @@ pub(super) fn add(suite: Suite<'_>) -> Suite<'_> {
             passes(without_capability(|| by_call_buffer(PANIC)))
         })
         .case("PANIC by CALL without CAP_SYS_BOOT: EPERM", || {
-            passes(without_capability(|| panic_by_call()))
+            passes(without_capability(panic_by_call))
         })
         .case("EXIT first in a BATCH without CAP_SYS_BOOT: EPERM", || {
             passes(without_capability(|| by_batch(EXIT, 0, Err(Errno::PERM))))

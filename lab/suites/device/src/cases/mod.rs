@@ -10,8 +10,10 @@ mod command;
 mod defaults;
 mod ending;
 mod info;
+mod interrupted;
 mod kernel;
 mod kunit;
+pub(crate) mod leaks;
 mod lengths;
 mod loading;
 mod privilege;
@@ -26,6 +28,7 @@ mod rings;
 mod sizes;
 mod typed;
 mod unloading;
+mod widened;
 
 use crate::context::Context;
 use crate::failure::passes;
@@ -37,14 +40,23 @@ use std::path::Path;
 pub(crate) use kernel::add as kernel_is_well;
 pub(crate) use processors::{call_on, several};
 
+/// How much of what is done many times.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    pub(crate) rings: Rings,
+    /// Requests of each kind where it is about leaks.
+    pub(crate) leak_calls: u64,
+}
+
 /// What is due in a guest whose host offers `transport`.
 pub(crate) fn with_host<'a>(
     context: &'a Context,
     kernel: Kernel,
     transport: Transport,
     clients: Option<&Path>,
-    rings: Rings,
+    scale: Scale,
 ) -> Suite<'a> {
+    let rings = scale.rings;
     let suite = Suite::new("device");
     let suite = loading::add(suite, context, transport);
     let suite = match kernel {
@@ -67,9 +79,12 @@ pub(crate) fn with_host<'a>(
     };
     let suite = privilege::add(suite);
     let suite = command::add(suite, transport);
+    let suite = widened::add(suite);
+    let suite = interrupted::add(suite);
     let suite = ring_refusals::add(suite);
     let suite = rings::add(suite, transport, rings);
     let suite = ring_hostile::add(suite);
+    let suite = leaks::add(suite, scale.leak_calls);
     let suite = unloading::add(suite, context);
     let suite = defaults::add(suite, context);
     // Keeps a device open for the rest of the process, and with it the module loaded.

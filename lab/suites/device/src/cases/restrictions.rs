@@ -2,14 +2,13 @@
 //! `RESTRICT`: what an open file has given up nobody gets back, in whatever process.
 
 use super::refusals::NOT_MEMORY;
-use crate::confined;
 use crate::failure::{equal, passes, Check, Failure};
 use crate::fdinfo;
 use crate::raw::{refused, RawDevice};
 use hcall_guest::abi::allow_list::RangeError;
 use hcall_guest::abi::batch::BatchEntry;
 use hcall_guest::abi::ioctl::{NumberRange, Restrict, RANGES_MAX, RESTRICT};
-use hcall_guest::abi::number::{ECHO, PROBE, TSC_KHZ};
+use hcall_guest::abi::number::{ECHO, PROBE};
 use hcall_guest::batch::{Batch, OnError};
 use hcall_guest::device::{Buffer, Device, DeviceError};
 use hcall_guest::HypercallNumber;
@@ -43,10 +42,6 @@ pub(super) fn add(suite: Suite<'_>) -> Suite<'_> {
         .case(
             "a restriction is the open file's: duplicates have it, another file does not",
             || passes(whose_it_is()),
-        )
-        .case(
-            "a restricted file serves a process of nobody's, and no more than that",
-            || passes(passed_on()),
         )
         .case("no call begins after it was given up", || passes(races()))
 }
@@ -240,16 +235,6 @@ fn whose_it_is() -> Check {
     equal("the first", device.hcall0(PROBE).is_ok(), false)?;
     equal("the duplicate", copy.hcall0(PROBE).is_ok(), false)?;
     equal("another file", other.hcall0(PROBE).is_ok(), true)
-}
-
-/// A daemon opens, restricts, and hands the file to a process without privileges.
-fn passed_on() -> Check {
-    let device = Device::open()?;
-    device.restrict(&[one(ECHO), one(TSC_KHZ)])?;
-    confined::run(&device)?;
-    // What that process gave up on top, this one has lost too.
-    equal("TSC_KHZ", device.hcall0(TSC_KHZ).is_ok(), false)?;
-    equal("ECHO", device.hcall1(ECHO, 3), Ok(3))
 }
 
 /// Threads that call all the time: none succeeds in a call that begins after RESTRICT has

@@ -6,6 +6,7 @@
 use super::random::Random;
 use crate::failure::Failure;
 use crate::memory::PAGE;
+use hcall_guest::abi::ioctl::BUFFER_MAX;
 use rustix::fs::{ftruncate, memfd_create, MemfdFlags};
 use rustix::mm::{mmap, mmap_anonymous, mprotect, munmap, MapFlags, MprotectFlags, ProtFlags};
 use std::ffi::c_void;
@@ -13,10 +14,15 @@ use std::os::fd::OwnedFd;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Pages of the arena: the longest buffer fits, wherever in the first quarter it begins.
+/// Pages of the arena. Behind them is nothing, for as long as the longest buffer is.
 pub(super) const PAGES: usize = 24;
 /// Its bytes.
 pub(super) const BYTES: usize = PAGES * PAGE;
+
+/// Where the kernel is sent to: far from all else that a process has, in the middle between
+/// program and libraries, so that an address with a few bits flipped is not this program's
+/// stack, which it would have the kernel write over, and die of.
+const TARGET: usize = 0x2a2a_0000_0000;
 
 const WORD: usize = size_of::<u64>();
 const READ_WRITE: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
@@ -40,16 +46,15 @@ impl Arena {
     pub(super) fn new() -> Result<Self, Failure> {
         let memory = memfd_create(c"arena", MemfdFlags::CLOEXEC)?;
         ftruncate(&memory, BYTES as u64)?;
-        // SAFETY: new mappings at addresses of the kernel's choice overlap nothing.
+        // SAFETY: new mappings that overlap nothing; what `restore_all` maps over the first is
+        // its beginning.
         let (target, own) = unsafe {
             (
-                mmap(
-                    ptr::null_mut(),
-                    BYTES,
-                    READ_WRITE,
-                    MapFlags::SHARED,
-                    &memory,
-                    0,
+                mmap_anonymous(
+                    ptr::without_provenance_mut(TARGET),
+                    BYTES + BUFFER_MAX as usize,
+                    ProtFlags::empty(),
+                    MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE,
                 )?,
                 mmap(
                     ptr::null_mut(),
@@ -61,11 +66,13 @@ impl Arena {
                 )?,
             )
         };
-        Ok(Self {
+        let arena = Self {
             memory,
             target,
             own,
-        })
+        };
+        arena.restore_all()?;
+        Ok(arena)
     }
 
     /// The address of a byte, for the kernel.

@@ -53,7 +53,12 @@ pub(crate) struct Scale {
 }
 
 /// The suite; the module is not loaded at its start and at its end.
-pub(crate) fn suite(context: &Context, kernel: Kernel, scale: Scale) -> Suite<'_> {
+pub(crate) fn suite(
+    context: &Context,
+    kernel: Kernel,
+    scale: Scale,
+    leak_calls: Option<u64>,
+) -> Suite<'_> {
     let half = Scale {
         requests: scale.requests / 2,
         ..scale
@@ -77,10 +82,14 @@ pub(crate) fn suite(context: &Context, kernel: Kernel, scale: Scale) -> Suite<'_
                 passes(attack(Scale { seed, ..half }, Identity::Nobody))
             },
         )
-        .case("the host has seen nothing that is forbidden", seen)
-        .case("the device still works, and the module unloads", || {
-            passes(still_works())
-        });
+        .case("the host has seen nothing that is forbidden", seen);
+    let suite = match leak_calls {
+        Some(calls) => cases::leaks::add(suite, calls),
+        None => suite,
+    };
+    let suite = suite.case("the device still works, and the module unloads", || {
+        passes(still_works())
+    });
     cases::kernel_is_well(suite, context, kernel)
 }
 

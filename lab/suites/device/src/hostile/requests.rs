@@ -275,7 +275,7 @@ fn batch(random: &mut Random, arena: &Arena) -> Vec<u8> {
     words(&[entries, pair(count, flags), 0])
 }
 
-/// Few succeed: the kernel waits for its readers after each.
+/// Few succeed: after one its file is good for little, and the kernel waits for its readers.
 fn restrict(random: &mut Random) -> Vec<u8> {
     let mut structure = vec![0; 17];
     let count = random.one_of(&[1, 2, 16, 17, u32::MAX]);
@@ -283,6 +283,9 @@ fn restrict(random: &mut Random) -> Vec<u8> {
     for range in structure[1..].iter_mut().take(count as usize) {
         let first = any_number(random, 2);
         *range = pair(first, first.saturating_add(random.below(1 << 20) as u32));
+    }
+    if !random.happens(300) {
+        structure[1] = pair(FORBIDDEN.get(), FORBIDDEN.get());
     }
     if random.happens(100) {
         // What the files of these processes may call at most, but for its end.

@@ -20,8 +20,10 @@ use std::time::Duration;
 const CALLERS: u64 = 3;
 /// Requests between two times that a caller does something else.
 const UNDISTURBED: usize = 40;
+/// How often memory is taken away.
+const DISTURBANCES: Duration = Duration::from_millis(15);
 /// How often the sleeping are woken by a signal.
-const SIGNALS: Duration = Duration::from_millis(10);
+const SIGNALS: Duration = Duration::from_millis(20);
 /// What a ring of 64 entries has at least.
 const RING_BYTES: usize = 2 * PAGE;
 
@@ -136,18 +138,19 @@ impl Round<'_> {
         }
     }
 
-    /// Takes memory away, and gives it back.
+    /// Takes memory away, and gives it back. Not all the time: after each the processors wait
+    /// for each other, and nobody would get on.
     fn disturb(&self) {
         let mut random = self.random(15);
-        let mut done = 0_usize;
-        while !self.over.load(Ordering::Relaxed) {
+        for done in 1_usize.. {
+            if self.over.load(Ordering::Relaxed) {
+                return;
+            }
             self.arena.disturb(&mut random);
-            done += 1;
             if done % PAGES == 0 {
                 let _ = self.arena.restore_all();
-                thread::sleep(Duration::from_millis(1));
             }
-            thread::yield_now();
+            thread::sleep(DISTURBANCES);
         }
     }
 

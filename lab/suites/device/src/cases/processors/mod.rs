@@ -7,6 +7,7 @@ mod clocks;
 mod interrupts;
 mod pages;
 mod present;
+mod sharing;
 
 pub(crate) use calling::call_on;
 
@@ -50,6 +51,10 @@ pub(crate) fn several(context: &Context, transport: Transport, count: usize) -> 
         .case("processes on all of them call at once", move || {
             passes(calling::all_call(transport, count))
         })
+        .case(
+            "threads on all of them share a file, with every request",
+            move || passes(sharing::one_file(count)),
+        )
         .case("an interrupt ends a wait for a ring", || {
             passes(rings::interrupted())
         });
