@@ -69,7 +69,7 @@ pub(crate) fn with_host<'a>(
     let suite = sizes::add(suite, transport);
     let suite = buffers::add(suite);
     let suite = lengths::add(suite);
-    let suite = batches::add(suite, transport, rings.host_processors);
+    let suite = batches::add(suite, kernel, transport, rings.host_processors);
     let suite = restrictions::add(suite);
     let suite = ending::add(suite);
     let suite = typed::add(suite, transport);
