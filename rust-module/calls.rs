@@ -73,7 +73,7 @@ pub(crate) fn call_buffer(file: &OpenFile, pointer: UserPtr) -> Result {
 }
 
 /// Checks what `CALL` has not; returns the index of the argument for the GPA.
-fn check_buffer(call: &CallBuffer) -> Result<usize> {
+pub(crate) fn check_buffer(call: &CallBuffer) -> Result<usize> {
     const KNOWN: u32 = BUFFER_IN | BUFFER_OUT;
     if call.flags & KNOWN == 0 || call.flags & !KNOWN != 0 || call.length > ioctl::BUFFER_MAX {
         return Err(EINVAL);

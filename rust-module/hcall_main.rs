@@ -13,6 +13,8 @@ mod device;
 mod doorbell;
 mod host;
 mod in_kernel;
+#[cfg(CONFIG_KUNIT = "y")]
+mod kunit;
 mod parameters;
 mod policy;
 mod port;

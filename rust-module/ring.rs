@@ -136,7 +136,7 @@ fn origin() -> u32 {
 
 /// Puts the allowed numbers into the structure. None at all is a range that holds only a
 /// number which no call can have, as no range would mean every number.
-fn restrict(setup: &mut ring::RingSetup, allowed: Option<&[NumberRange]>) -> Result {
+pub(crate) fn restrict(setup: &mut ring::RingSetup, allowed: Option<&[NumberRange]>) -> Result {
     let nothing = [NumberRange::default()];
     let allowed = match allowed {
         None => return Ok(()),

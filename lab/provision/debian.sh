@@ -52,7 +52,7 @@ write_versions() {
     {
         private_apt apt-cache dumpavail |
             awk '/^Package: / { name = $2 }
-                 /^Version: / && name ~ /^(linux-(binary|modules|base|headers|kbuild|source)-7\.|(rustc|bindgen|gcc-14)$)/ { print name, $2 }'
+                 /^Version: / && name ~ /^(linux-(binary|modules|base|headers|kbuild|source)-7\.|(rustc|bindgen|gcc-14|clang-19)$)/ { print name, $2 }'
         backports_version qemu-system-x86
     } >"$APT/versions.new"
     grep -q '^linux-binary-7' "$APT/versions.new" || return 1

@@ -11,6 +11,7 @@ use hcall_lab_contract::PRINT;
 use serde::de::DeserializeOwned;
 use serde::Deserialize;
 
+use crate::provision::Flavour;
 use crate::template::Words;
 
 /// Everything that is described.
@@ -152,6 +153,9 @@ pub(crate) struct Suite {
     /// Programs with their arguments, run in this order.
     pub(crate) commands: Vec<Vec<String>>,
     pub(crate) limit_seconds: u64,
+    /// How many of a hundred lines of the module its programs must have executed, where they
+    /// load the one that counts.
+    pub(crate) coverage: Option<u32>,
 }
 
 impl Suite {
@@ -178,10 +182,19 @@ pub(crate) enum Source {
     Kernel(String),
     /// The module, built for that kernel.
     Module,
-    /// Another module that calls it: a directory of the checkout, and the module's name.
-    OtherModule { directory: String, name: String },
+    /// Another module that calls it: a directory of the checkout, the module's name, and the
+    /// kernel that it is for.
+    OtherModule {
+        directory: String,
+        name: String,
+        flavour: Flavour,
+    },
     /// What the project's Debian packages installed, and what that needs.
     Packages,
+    /// A file of the kernel of our own.
+    DebugKernel(String),
+    /// A module for that kernel: the project's, or the lab's beside it.
+    DebugModule(String),
     /// Another image.
     Image(String),
 }
@@ -221,20 +234,27 @@ impl FromStr for Source {
             )),
             ["kernel", name] => Ok(Self::Kernel(name.to_owned())),
             ["module"] => Ok(Self::Module),
-            ["other-module", module] => {
+            [kind @ ("other-module" | "debug-other-module"), module] => {
                 let (directory, name) = module
                     .rsplit_once('/')
                     .with_context(|| format!("`{text}`: a module is DIRECTORY/NAME"))?;
                 Ok(Self::OtherModule {
                     directory: directory.to_owned(),
                     name: name.to_owned(),
+                    flavour: match kind {
+                        "other-module" => Flavour::Cloud,
+                        _ => Flavour::Debug,
+                    },
                 })
             }
             ["packages"] => Ok(Self::Packages),
+            ["debug-kernel", name] => Ok(Self::DebugKernel(name.to_owned())),
+            ["debug-module", name] => Ok(Self::DebugModule(name.to_owned())),
             ["image", name] => Ok(Self::Image(name.to_owned())),
             _ => bail!(
                 "`{text}` is no source: program PACKAGE/NAME, c-program FILE, c-program-32 FILE, \
-                 unikernels PACKAGE, kernel NAME, module, other-module DIRECTORY/NAME, packages or \
+                 unikernels PACKAGE, kernel NAME, module, other-module DIRECTORY/NAME, packages, \
+                 debug-kernel NAME, debug-module NAME, debug-other-module DIRECTORY/NAME or \
                  image NAME is expected"
             ),
         }

@@ -113,8 +113,17 @@ fn collect(
         Source::CProgram { source, width } => c_program::build(workshop, source, *width)?,
         Source::Kernel(name) => provision::kernel(workshop)?.join(name),
         Source::Module => provision::module(workshop, Flavour::Cloud)?,
-        Source::OtherModule { directory, name } => {
-            provision::other_module(workshop, directory)?.join(format!("{name}.ko"))
+        Source::OtherModule {
+            directory,
+            name,
+            flavour,
+        } => {
+            let built = provision::other_module(workshop, directory, *flavour)?;
+            built.join(format!("{name}.ko"))
+        }
+        Source::DebugKernel(name) => provision::debug_kernel(workshop)?.join(name),
+        Source::DebugModule(name) => {
+            provision::module(workshop, Flavour::Debug)?.with_file_name(name)
         }
         Source::Image(name) => {
             let image = workshop.descriptions.image(name)?.clone();

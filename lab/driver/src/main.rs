@@ -8,6 +8,7 @@ mod boot;
 mod c_program;
 mod cargo;
 mod console;
+mod coverage;
 mod demonstration;
 mod description;
 mod follow;

@@ -12,12 +12,15 @@ use crate::workshop::Workshop;
 /// Everything cold: a toolchain, a kernel's Rust metadata, a module.
 pub(crate) const LIMIT: Duration = Duration::from_secs(45 * 60);
 
-/// The two kernels that Debian builds for virtual machines.
+/// A kernel that the module is built for: the two that Debian builds for virtual machines,
+/// and our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Flavour {
     /// The one that the lab boots.
     Cloud,
     Generic,
+    /// The one of our own, with every check that is quick enough.
+    Debug,
 }
 
 impl Flavour {
@@ -25,6 +28,7 @@ impl Flavour {
         match self {
             Self::Cloud => "cloud",
             Self::Generic => "generic",
+            Self::Debug => "debug",
         }
     }
 }
@@ -36,6 +40,15 @@ pub(crate) fn kernel(workshop: &Workshop) -> Result<PathBuf> {
     }
     let directory = path_from(workshop, "kernel.sh", &[Flavour::Cloud.name()])?;
     Ok(workshop.kernel.get_or_init(|| directory).clone())
+}
+
+/// The directory of the kernel of our own.
+pub(crate) fn debug_kernel(workshop: &Workshop) -> Result<PathBuf> {
+    if let Some(directory) = workshop.debug_kernel.get() {
+        return Ok(directory.clone());
+    }
+    let directory = path_from(workshop, "debug-kernel.sh", &[])?;
+    Ok(workshop.debug_kernel.get_or_init(|| directory).clone())
 }
 
 /// The directory of an emulator that the script of this name provides.
@@ -54,16 +67,18 @@ pub(crate) fn module(workshop: &mut Workshop, flavour: Flavour) -> Result<PathBu
 }
 
 /// The directory with the modules that are built from this directory of the checkout, against
-/// `hcall.ko` for the kernel that the lab boots.
-pub(crate) fn other_module(workshop: &mut Workshop, source: &str) -> Result<PathBuf> {
-    if let Some(directory) = workshop.other_modules.get(source) {
+/// `hcall.ko` for this kernel.
+pub(crate) fn other_module(
+    workshop: &mut Workshop,
+    source: &str,
+    flavour: Flavour,
+) -> Result<PathBuf> {
+    let key = (source.to_owned(), flavour);
+    if let Some(directory) = workshop.other_modules.get(&key) {
         return Ok(directory.clone());
     }
-    let arguments = [source, Flavour::Cloud.name()];
-    let directory = path_from(workshop, "other-module.sh", &arguments)?;
-    workshop
-        .other_modules
-        .insert(source.to_owned(), directory.clone());
+    let directory = path_from(workshop, "other-module.sh", &[source, flavour.name()])?;
+    workshop.other_modules.insert(key, directory.clone());
     Ok(directory)
 }
 
@@ -94,6 +109,16 @@ pub(crate) fn c_compiler(name: &str, workshop: &Workshop) -> Job {
         .arguments(["gcc"])
         .group(Group::Callers)
         .limit(LIMIT)
+}
+
+/// A job that runs a program of the LLVM that the kernel's rustc is built with.
+pub(crate) fn llvm(workshop: &Workshop, program: &str) -> Result<Job> {
+    let directory = path_from(workshop, "llvm.sh", &[])?;
+    let job = Job::new(program, script(workshop, "in-toolchain.sh"))
+        .arguments([directory.join("bin").join(program)])
+        .group(Group::Callers)
+        .limit(LIMIT);
+    Ok(job)
 }
 
 /// A job that runs a command of cargo for 32-bit unikernels. A directory of its own keeps

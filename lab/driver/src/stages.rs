@@ -112,6 +112,10 @@ pub(crate) const STAGES: &[Stage] = &[
         run: |workshop| suite::run(workshop, "svm-turns"),
     },
     Stage {
+        name: "lab suite debug",
+        run: |workshop| suite::run(workshop, "debug"),
+    },
+    Stage {
         name: "lab suite bench",
         run: |workshop| suite::run(workshop, "bench"),
     },

@@ -6,6 +6,7 @@ use hcall_ktap::Report;
 
 use crate::boot::{boot, Boot};
 use crate::console::{Console, Shown};
+use crate::coverage;
 use crate::process::{End, Finished};
 use crate::score::Score;
 use crate::workshop::Workshop;
@@ -16,7 +17,11 @@ pub(crate) fn run(workshop: &mut Workshop, name: &str) -> Result<Score> {
     Ok(match boot(workshop, name, &suite, Shown::Progress)? {
         Boot::Ran(console, finished) => {
             let expected = workshop.descriptions.machine(&suite.machine)?.exit_status;
-            judge(name, &console, &finished, expected)
+            let mut score = judge(name, &console, &finished, expected);
+            if let Some(least) = suite.coverage {
+                score.add(coverage::judge(workshop, name, &console.lines, least)?);
+            }
+            score
         }
         Boot::Failed(why) => Score::failed(format!("{name}/boot"), why),
         Boot::Missing(why) => Score::skipped(name, why),

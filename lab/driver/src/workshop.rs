@@ -35,9 +35,10 @@ pub(crate) struct Workshop {
     pub(crate) unikernels: OnceCell<Unikernels>,
     pub(crate) unikernels_32: OnceCell<Unikernels>,
     pub(crate) kernel: OnceCell<PathBuf>,
+    pub(crate) debug_kernel: OnceCell<PathBuf>,
     pub(crate) modules: BTreeMap<Flavour, PathBuf>,
-    /// By the directory that they were built from.
-    pub(crate) other_modules: BTreeMap<String, PathBuf>,
+    /// By the directory that they were built from, and the kernel that they are for.
+    pub(crate) other_modules: BTreeMap<(String, Flavour), PathBuf>,
     /// What of the installed packages the lab's guest runs.
     pub(crate) packages: OnceCell<PathBuf>,
     /// The machines that were booted twice, and why.
@@ -58,6 +59,7 @@ impl Workshop {
             unikernels: OnceCell::new(),
             unikernels_32: OnceCell::new(),
             kernel: OnceCell::new(),
+            debug_kernel: OnceCell::new(),
             modules: BTreeMap::new(),
             other_modules: BTreeMap::new(),
             packages: OnceCell::new(),

@@ -7,9 +7,15 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 
 /// What no kernel log may hold after the suite.
-const ALARMS: [&str; 9] = [
+const ALARMS: [&str; 15] = [
     "WARNING",
     "BUG:",
+    "BUG kmalloc",
+    "overwritten",
+    "ODEBUG",
+    "INFO: trying to register",
+    "INFO: task",
+    "INFO: rcu",
     "Oops",
     "cut here",
     "Call Trace",
@@ -125,6 +131,9 @@ mod tests {
     fn alarms_are_told_from_ordinary_lines() {
         assert!(is_alarm("------------[ cut here ]------------"));
         assert!(is_alarm("BUG: kernel NULL pointer dereference, address: 0"));
+        assert!(is_alarm("BUG: KASAN: slab-use-after-free in x+0x1/0x2"));
+        assert!(is_alarm("WARNING: possible circular locking dependency"));
+        assert!(is_alarm("BUG kmalloc-64 (Tainted: G    N): Right Redzone"));
         assert!(!is_alarm(
             "hcall: ABI version 1, transport port, instruction OUT"
         ));

@@ -16,6 +16,7 @@ mod compat;
 mod confined;
 mod context;
 mod counted;
+mod coverage;
 mod failure;
 mod fdinfo;
 mod hostile;
@@ -32,6 +33,7 @@ mod widening;
 use clap::{Parser, ValueEnum};
 use context::Context;
 use hcall_guest::abi::Transport;
+use hcall_ktap::Suite;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -65,6 +67,11 @@ struct CommandLine {
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     host_processors: usize,
 
+    /// This is the kernel of our own: run the module's KUnit tests too, and say at the end
+    /// what of it was executed
+    #[arg(long)]
+    debug_kernel: bool,
+
     /// The module must refuse to load, for this reason
     #[arg(long, value_name = "REASON", conflicts_with = "transport", value_enum)]
     expect_enodev: Option<Refusal>,
@@ -97,6 +104,17 @@ enum Refusal {
     NoHost,
     /// CPUID shows the vendor of another instruction than the processor has
     RefusedTrap,
+    /// The host offers no transport
+    NoTransport,
+}
+
+/// Whose kernel this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kernel {
+    /// A distribution's.
+    Stock,
+    /// Our own, with KUnit.
+    Debug,
 }
 
 /// What is known of the machine, and asked of rings.
@@ -136,32 +154,52 @@ fn main() -> ExitCode {
     if let Some(processor) = line.call_on {
         return cases::call_on(processor);
     }
-    let context = match Context::new(line.module.unwrap_or_default()) {
+    let context = match Context::new(line.module.clone().unwrap_or_default()) {
         Ok(context) => context,
         Err(failure) => {
             eprintln!("device-suite: {failure}");
             return ExitCode::FAILURE;
         }
     };
+    let kernel = if line.debug_kernel {
+        Kernel::Debug
+    } else {
+        Kernel::Stock
+    };
+    let status = suite(&line, kernel, &context).run();
+    match kernel {
+        Kernel::Stock => status,
+        Kernel::Debug => match coverage::say() {
+            Ok(()) => status,
+            Err(failure) => {
+                eprintln!("device-suite: {failure}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+/// The cases that the command line asks for.
+fn suite<'a>(line: &CommandLine, kernel: Kernel, context: &'a Context) -> Suite<'a> {
     if let Some(requests) = line.hostile {
         let seed = line.seed.unwrap_or_else(clock);
         let scale = hostile::Scale { requests, seed };
-        return hostile::suite(&context, scale, line.leak_calls).run();
+        return hostile::suite(context, kernel, scale, line.leak_calls);
     }
     let rings = Rings {
         calls: line.ring_calls,
         host_processors: line.host_processors,
     };
     match (line.transport, line.processors, line.expect_enodev) {
-        (Some(transport), Some(count), _) => cases::several(&context, transport, count).run(),
+        (Some(transport), Some(count), _) => cases::several(context, transport, count),
         (Some(transport), None, _) => {
             let scale = cases::Scale {
                 rings,
                 leak_calls: line.leak_calls.unwrap_or(LEAK_CALLS),
             };
-            cases::with_host(&context, transport, line.clients.as_deref(), scale).run()
+            cases::with_host(context, kernel, transport, line.clients.as_deref(), scale)
         }
-        (None, _, Some(refusal)) => cases::refused(&context, refusal).run(),
+        (None, _, Some(refusal)) => cases::refused(context, refusal),
         (None, _, None) => unreachable!("the command line needs one of the two"),
     }
 }

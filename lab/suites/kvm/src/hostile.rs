@@ -9,7 +9,7 @@ use hcall_abi::number::{CONSOLE_WRITE, EXIT, PANIC, RANDOM};
 use hcall_abi::{Gpa, HypercallNumber, Transport};
 use hcall_ktap::{Report, Suite};
 use hcall_lab_contract::{FILL, FORBIDDEN, FORBIDDEN_SEEN};
-use hcall_vmm::vmm::{End, VcpuCount, Vm};
+use hcall_vmm::vmm::{End, VcpuCount, Vm, VmConfig};
 use hcall_vmm::Hypercall;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -57,16 +57,17 @@ pub(crate) fn add_case<'a>(
     let initrd = directory.join("initrd");
     suite.case_with_subtests(
         format!("instruction: {requests} hostile requests in stock Linux"),
-        move || attacked(&kernel, &initrd, requests, seed),
+        move || {
+            let suite = suite_arguments(requests, seed);
+            let transport = Transport::Instruction;
+            let config = config(transport, &kernel, &initrd, COMMAND_LINE, &suite)?;
+            attacked(config, requests, LIMIT).map(|(_, report)| report)
+        },
     )
 }
 
-fn attacked(
-    kernel: &Path,
-    initrd: &Path,
-    requests: u64,
-    seed: Option<u64>,
-) -> Result<Report, String> {
+/// device-suite's arguments for so many hostile requests.
+pub(crate) fn suite_arguments(requests: u64, seed: Option<u64>) -> String {
     let mut suite = format!(
         "--hostile,{requests},--leak-calls,{}",
         requests / LEAK_CALLS
@@ -74,11 +75,19 @@ fn attacked(
     if let Some(seed) = seed {
         suite.push_str(&format!(",--seed,{seed}"));
     }
-    let mut config = config(Transport::Instruction, kernel, initrd, COMMAND_LINE, &suite)?;
+    suite
+}
+
+/// Runs a guest that makes so many hostile requests, and judges it from both sides.
+pub(crate) fn attacked(
+    mut config: VmConfig,
+    requests: u64,
+    limit: Duration,
+) -> Result<(Run, Report), String> {
     config.vcpus = VcpuCount::new(VCPUS).map_err(|error| error.to_string())?;
     let watch = Arc::new(Watch::default());
     let mut unusable = None;
-    let run = run(config, Arguments::Any, LIMIT, |vm| {
+    let run = run(config, Arguments::Any, limit, |vm| {
         watch.look(vm);
         unusable = Some(vm.counters());
     })?;
@@ -88,7 +97,7 @@ fn attacked(
     let (run, report) = judge(&End::Reset, run)?;
     let unusable = unusable.map_or(u64::MAX, |counters| counters.unusable());
     watch.judge(&run, unusable, requests)?;
-    Ok(report)
+    Ok((run, report))
 }
 
 impl Watch {

@@ -22,7 +22,8 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(150);
 /// `noxsave`: XSAVE set-up of a nested guest panics under some emulators. `reboot=k`: the
 /// end of the guest is a reset by the keyboard controller. `cryptomgr.notests`: in an
 /// interpreter, the kernel's tests of its own cryptography take longer than the rest of the boot.
-const COMMAND_LINE: &str = "console=ttyS0 panic=-1 reboot=k noxsave cryptomgr.notests loglevel=1 \
+pub(crate) const COMMAND_LINE: &str =
+    "console=ttyS0 panic=-1 reboot=k noxsave cryptomgr.notests loglevel=1 \
                             lab.end=reset";
 
 /// The suite that every guest runs; its arguments follow.
@@ -76,8 +77,12 @@ pub(crate) fn config(
 }
 
 /// Runs the guest to this end; what its suite reported.
-pub(crate) fn run_to(end: &End, config: VmConfig) -> Result<(Run, Report), String> {
-    judge(end, run(config, Arguments::Any, LIMIT, |_| {})?)
+pub(crate) fn run_to(
+    end: &End,
+    config: VmConfig,
+    limit: Duration,
+) -> Result<(Run, Report), String> {
+    judge(end, run(config, Arguments::Any, limit, |_| {})?)
 }
 
 /// What the suite of a guest that has run reported, if this was its end.
@@ -97,15 +102,25 @@ pub(crate) fn judge(end: &End, run: Run) -> Result<(Run, Report), String> {
 fn boot_with_other_vendor(kernel: &Path, initrd: &Path) -> Result<Report, String> {
     let suite = "--expect-enodev,refused-trap";
     let mut config = config(Transport::Instruction, kernel, initrd, COMMAND_LINE, suite)?;
-    config.cpuid_vendor = Some(match other(native_instruction()?) {
+    config.cpuid_vendor = Some(other_vendor()?);
+    let (run, report) = run_to(&End::Reset, config, LIMIT)?;
+    check_no_calls(&run)?;
+    Ok(report)
+}
+
+/// A vendor whose instruction this machine's processor does not have.
+pub(crate) fn other_vendor() -> Result<[u8; 12], String> {
+    Ok(match other(native_instruction()?) {
         TrapInstruction::Vmmcall => *b"AuthenticAMD",
         TrapInstruction::Vmcall => *b"GenuineIntel",
-    });
-    let (run, report) = run_to(&End::Reset, config)?;
+    })
+}
+
+pub(crate) fn check_no_calls(run: &Run) -> Result<(), String> {
     if run.stats.calls != 0 {
         return Err(format!("calls arrived: {:?}", run.stats));
     }
-    Ok(report)
+    Ok(())
 }
 
 fn boot(
@@ -114,13 +129,24 @@ fn boot(
     initrd: &Path,
     ring_calls: u64,
 ) -> Result<Report, String> {
+    let suite = whole_suite(transport, ring_calls);
+    let config = config(transport, kernel, initrd, COMMAND_LINE, &suite)?;
+    let (run, report) = run_to(&End::Reset, config, LIMIT)?;
+    check_calls(transport, &run)?;
+    Ok(report)
+}
+
+/// device-suite's arguments for all of its cases.
+pub(crate) fn whole_suite(transport: Transport, ring_calls: u64) -> String {
     let processors = available_parallelism().map_or(1, NonZero::get);
-    let suite = format!(
+    format!(
         "--transport,{transport},--clients,/clients,\
          --host-processors,{processors},--ring-calls,{ring_calls}"
-    );
-    let config = config(transport, kernel, initrd, COMMAND_LINE, &suite)?;
-    let (run, report) = run_to(&End::Reset, config)?;
+    )
+}
+
+/// The host has seen the calls that all cases of device-suite make, over this transport.
+pub(crate) fn check_calls(transport: Transport, run: &Run) -> Result<(), String> {
     let mixed: u64 = run
         .record
         .mixed
@@ -143,5 +169,5 @@ fn boot(
     if !lock(&run.record.printed).contains(&[1, 2, 3]) {
         return Err("the module's self-test did not arrive at PRINT".into());
     }
-    Ok(report)
+    Ok(())
 }

@@ -76,7 +76,7 @@ fn works(boot: &Boot, kernel: &Path, initrd: &Path) -> Result<Report, String> {
     let command_line = format!("{COMMON} loglevel=1 lab.end={word}");
     let suite = format!("--transport,{transport},--processors,{VCPUS}");
     let config = on_several(config(transport, kernel, initrd, &command_line, &suite)?)?;
-    let (run, report) = run_to(end, config)?;
+    let (run, report) = run_to(end, config, LIMIT)?;
     let by_vcpu = run.record.mixed_by_vcpu();
     let due = (0..VCPUS.into()).map(|vcpu| (vcpu, CALLS_PER_PROCESSOR));
     if !by_vcpu.iter().map(|(vcpu, calls)| (*vcpu, *calls)).eq(due) {

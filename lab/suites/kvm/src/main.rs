@@ -12,6 +12,7 @@ mod embedding;
 mod handlers;
 mod hostile;
 mod linux;
+mod linux_debug;
 mod linux_processors;
 mod mixing;
 mod modes;
@@ -41,6 +42,11 @@ struct Arguments {
     /// Directory with Linux as a guest: vmlinuz, vmlinux, initrd
     #[arg(long)]
     linux: Option<PathBuf>,
+
+    /// Directory with the kernel of our own as a guest: vmlinux, initrd. Of all cases only
+    /// those about it are run
+    #[arg(long)]
+    debug_linux: Option<PathBuf>,
 
     /// The command hcall-vmm, to be checked as well
     #[arg(long)]
@@ -77,7 +83,7 @@ struct Arguments {
     measure: bool,
 
     /// Has a process in Linux make so many hostile requests; without it, none are made
-    #[arg(long, requires = "linux")]
+    #[arg(long)]
     hostile_requests: Option<u64>,
 
     /// The seed of the hostile requests; without it, another one each time
@@ -119,6 +125,14 @@ fn main() -> ExitCode {
     let mut suite = Suite::new("kvm");
     if let Some(filter) = &arguments.filter {
         suite = suite.filter(filter);
+    }
+    if let Some(directory) = &arguments.debug_linux {
+        let scale = linux_debug::Scale {
+            ring_calls: arguments.ring_calls,
+            hostile_requests: arguments.hostile_requests,
+            hostile_seed: arguments.hostile_seed,
+        };
+        return linux_debug::add_cases(suite, directory, scale).run();
     }
     suite = probing::add_cases(suite, &required);
     for transport in Transport::ALL {

@@ -76,6 +76,9 @@ pub(super) fn one_line(context: &Context, refusal: Refusal) -> Check {
             "the processor refuses {}, which the host offers: no call can be made",
             shown_instruction().map_or("nothing known", TrapInstruction::name)
         ),
+        Refusal::NoTransport => {
+            "the host offers no transport that this guest can use (offered: 0x0)".to_owned()
+        }
     };
     equal("lines of the module", lines, vec![due])
 }

@@ -13,6 +13,7 @@ mod in_kernel;
 mod info;
 mod interrupted;
 mod kernel;
+mod kunit;
 pub(crate) mod leaks;
 mod lengths;
 mod loading;
@@ -36,7 +37,7 @@ mod widened;
 
 use crate::context::Context;
 use crate::failure::passes;
-use crate::{Refusal, Rings};
+use crate::{Kernel, Refusal, Rings};
 use hcall_guest::abi::Transport;
 use hcall_ktap::Suite;
 use std::path::Path;
@@ -55,6 +56,7 @@ pub(crate) struct Scale {
 /// What is due in a guest whose host offers `transport`.
 pub(crate) fn with_host<'a>(
     context: &'a Context,
+    kernel: Kernel,
     transport: Transport,
     clients: Option<&Path>,
     scale: Scale,
@@ -62,13 +64,17 @@ pub(crate) fn with_host<'a>(
     let rings = scale.rings;
     let suite = Suite::new("device");
     let suite = loading::add(suite, context, transport);
+    let suite = match kernel {
+        Kernel::Stock => suite,
+        Kernel::Debug => kunit::add(suite),
+    };
     let suite = info::add(suite, transport);
     let suite = calls::add(suite, transport);
     let suite = refusals::add(suite, transport);
     let suite = sizes::add(suite, transport);
     let suite = buffers::add(suite);
     let suite = lengths::add(suite);
-    let suite = batches::add(suite, transport, rings.host_processors);
+    let suite = batches::add(suite, kernel, transport, rings.host_processors);
     let suite = restrictions::add(suite);
     let suite = ending::add(suite);
     let suite = typed::add(suite, transport);
@@ -83,7 +89,11 @@ pub(crate) fn with_host<'a>(
     let suite = ring_refusals::add(suite);
     let suite = rings::add(suite, transport, rings);
     let suite = ring_hostile::add(suite);
-    let suite = leaks::add(suite, scale.leak_calls);
+    let suite = match kernel {
+        Kernel::Stock => leaks::add(suite, scale.leak_calls),
+        // KASAN keeps in use what was freed, to see who uses it still.
+        Kernel::Debug => suite,
+    };
     let suite = tracing::add(suite);
     let suite = statistics::add(suite);
     let suite = seeing_commands::add(suite);
@@ -93,7 +103,7 @@ pub(crate) fn with_host<'a>(
     let suite = defaults::add(suite, context);
     // Keeps a device open for the rest of the process, and with it the module loaded.
     let suite = process::add(suite, context);
-    kernel::add(suite, context)
+    kernel::add(suite, context, kernel)
 }
 
 /// What is due where the module cannot be loaded.

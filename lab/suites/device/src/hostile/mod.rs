@@ -18,6 +18,7 @@ use crate::cases;
 use crate::context::Context;
 use crate::failure::{equal, passes, Check, Failure};
 use crate::module::{ensure_absent, unload};
+use crate::Kernel;
 use hcall_guest::abi::ioctl::DEVICE_PATH;
 use hcall_guest::abi::number::{EXIT, PROBE};
 use hcall_guest::device::{Device, DeviceError};
@@ -52,7 +53,12 @@ pub(crate) struct Scale {
 }
 
 /// The suite; the module is not loaded at its start and at its end.
-pub(crate) fn suite(context: &Context, scale: Scale, leak_calls: Option<u64>) -> Suite<'_> {
+pub(crate) fn suite(
+    context: &Context,
+    kernel: Kernel,
+    scale: Scale,
+    leak_calls: Option<u64>,
+) -> Suite<'_> {
     let half = Scale {
         requests: scale.requests / 2,
         ..scale
@@ -77,14 +83,14 @@ pub(crate) fn suite(context: &Context, scale: Scale, leak_calls: Option<u64>) ->
             },
         )
         .case("the host has seen nothing that is forbidden", seen);
-    let suite = match leak_calls {
-        Some(calls) => cases::leaks::add(suite, calls),
-        None => suite,
+    let suite = match (kernel, leak_calls) {
+        (Kernel::Stock, Some(calls)) => cases::leaks::add(suite, calls),
+        _ => suite,
     };
     let suite = suite.case("the device still works, and the module unloads", || {
         passes(still_works())
     });
-    cases::kernel_is_well(suite, context)
+    cases::kernel_is_well(suite, context, kernel)
 }
 
 /// Everything but what no process of this suite may call.

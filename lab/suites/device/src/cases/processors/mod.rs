@@ -14,6 +14,7 @@ pub(crate) use calling::call_on;
 use super::{kernel, loading, rings};
 use crate::context::Context;
 use crate::failure::{equal, passes, Check, Failure};
+use crate::Kernel;
 use hcall_guest::abi::Transport;
 use hcall_ktap::Suite;
 use rustix::thread::{sched_setaffinity, CpuSet};
@@ -57,7 +58,7 @@ pub(crate) fn several(context: &Context, transport: Transport, count: usize) -> 
         .case("an interrupt ends a wait for a ring", || {
             passes(rings::interrupted())
         });
-    kernel::add(suite, context)
+    kernel::add(suite, context, Kernel::Stock)
 }
 
 /// Keeps the calling thread on `processor`.
