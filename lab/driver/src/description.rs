@@ -446,6 +446,7 @@ mod tests {
         let module = Source::OtherModule {
             directory: "examples/a".to_owned(),
             name: "b".to_owned(),
+            flavour: Flavour::Cloud,
         };
         assert_eq!(
             "other-module examples/a/b"
