@@ -72,6 +72,21 @@ pub struct DecodedCall {
     pub mode: Option<Mode>,
 }
 
+impl DecodedCall {
+    /// The same from a caller in 32-bit mode: the registers' upper halves hold what was left
+    /// there before.
+    #[cold]
+    fn of_32_bits(self) -> Self {
+        let low = |register| register & u64::from(u32::MAX);
+        Self {
+            number: low(self.number),
+            arguments: self.arguments.map(low),
+            mode: Some(Mode::Bits32),
+            ..self
+        }
+    }
+}
+
 /// Reads the call out of `run`, whose exit was recognised as one over `transport`, and
 /// whose general registers KVM has shared (`KVM_SYNC_X86_REGS`).
 ///
@@ -82,17 +97,16 @@ pub fn decode(run: &kvm_run, transport: Transport) -> Option<DecodedCall> {
     match transport {
         Transport::Instruction => {
             let hcall = xen_hypercall(run)?;
-            // Above 32 bits, a caller in 32-bit mode has what was left there before.
-            let (mode, width) = if hcall.longmode != 0 {
-                (Mode::Bits64, u64::MAX)
-            } else {
-                (Mode::Bits32, u64::from(u32::MAX))
-            };
-            Some(DecodedCall {
-                number: hcall.input & width,
-                arguments: arguments_of(registers).map(|argument| argument & width),
+            let call = DecodedCall {
+                number: hcall.input,
+                arguments: arguments_of(registers),
                 cpl: Some(Cpl::from_low_bits(hcall.cpl)),
-                mode: Some(mode),
+                mode: Some(Mode::Bits64),
+            };
+            Some(if hcall.longmode != 0 {
+                call
+            } else {
+                call.of_32_bits()
             })
         }
         Transport::Carrier => Some(DecodedCall {
