@@ -15,19 +15,28 @@ use kvm_ioctls::{HypercallExit, VcpuExit};
 /// KVM_EXIT_HYPERCALL_LONG_MODE: the caller is in 64-bit mode.
 const LONG_MODE: u32 = 1;
 
-/// The transport by which an exit is a hypercall; `None` if it is not one.
+/// The transport of those `offered` by which an exit is a hypercall; `None` if it is none.
 #[inline]
-pub fn recognise(exit: &VcpuExit<'_>) -> Option<Transport> {
+pub fn recognise(exit: &VcpuExit<'_>, offered: TransportSet) -> Option<Transport> {
+    let offers = |transport| offered.contains(transport);
     match exit {
-        VcpuExit::Unsupported(KVM_EXIT_XEN) => Some(Transport::Instruction),
-        VcpuExit::Hypercall(exit) if is_carrier(exit) => Some(Transport::Carrier),
-        VcpuExit::IoOut(port, data)
-            if *port == u16::from(PORT) && data.len() == size_of::<u32>() =>
-        {
+        VcpuExit::Unsupported(KVM_EXIT_XEN) if offers(Transport::Instruction) => {
+            Some(Transport::Instruction)
+        }
+        VcpuExit::Hypercall(exit) if offers(Transport::Carrier) && is_carrier(exit) => {
+            Some(Transport::Carrier)
+        }
+        VcpuExit::IoOut(port, data) if offers(Transport::Port) && is_port_call(*port, data) => {
             Some(Transport::Port)
         }
         _ => None,
     }
+}
+
+/// Whether a guest wrote 32 bits to the port of calls.
+#[inline]
+fn is_port_call(port: u16, data: &[u8]) -> bool {
+    port == u16::from(PORT) && data.len() == size_of::<u32>()
 }
 
 /// Whether KVM handed over a call of ours, and not a request to map guest memory, which
@@ -72,21 +81,6 @@ pub struct DecodedCall {
     pub mode: Option<Mode>,
 }
 
-impl DecodedCall {
-    /// The same from a caller in 32-bit mode: the registers' upper halves hold what was left
-    /// there before.
-    #[cold]
-    fn of_32_bits(self) -> Self {
-        let low = |register| register & u64::from(u32::MAX);
-        Self {
-            number: low(self.number),
-            arguments: self.arguments.map(low),
-            mode: Some(Mode::Bits32),
-            ..self
-        }
-    }
-}
-
 /// Reads the call out of `run`, whose exit was recognised as one over `transport`, and
 /// whose general registers KVM has shared (`KVM_SYNC_X86_REGS`).
 ///
@@ -97,16 +91,17 @@ pub fn decode(run: &kvm_run, transport: Transport) -> Option<DecodedCall> {
     match transport {
         Transport::Instruction => {
             let hcall = xen_hypercall(run)?;
-            let call = DecodedCall {
-                number: hcall.input,
-                arguments: arguments_of(registers),
+            let call = |width, mode| DecodedCall {
+                number: hcall.input & width,
+                arguments: arguments_of(registers).map(|argument| argument & width),
                 cpl: Some(Cpl::from_low_bits(hcall.cpl)),
-                mode: Some(Mode::Bits64),
+                mode: Some(mode),
             };
+            // Above 32 bits, a caller in 32-bit mode has what was left there before.
             Some(if hcall.longmode != 0 {
-                call
+                call(u64::MAX, Mode::Bits64)
             } else {
-                call.of_32_bits()
+                call(u32::MAX.into(), Mode::Bits32)
             })
         }
         Transport::Carrier => Some(DecodedCall {

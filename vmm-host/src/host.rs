@@ -4,14 +4,14 @@
 use crate::batch::BATCH_LIMIT;
 use crate::core_calls::{self, CoreServices};
 use crate::cpuid::{self, CpuidError};
-use crate::decode;
+use crate::decode::{self, DecodedCall};
 use crate::dispatch::Dispatcher;
 use crate::hypercall::{Hypercall, Mode, Origin, Source, Vcpu};
 use crate::intercept::{self, InterceptError};
 use crate::memory::CopyGuestMemory;
 use crate::ring::{RingConfig, RingWiring, Rings};
 use crate::stats::{Counters, Shard};
-use crate::table::{Callers, HypercallTable, TableCache};
+use crate::table::{Callers, Entry, HypercallTable, Snapshot, TableCache};
 use hcall_abi::cpuid::{Advertisement, Features, Limits};
 use hcall_abi::result::MAX_PAYLOAD_32;
 use hcall_abi::{encode_result, encode_result_32, Transport, TransportSet, ABI_VERSION};
@@ -212,15 +212,17 @@ impl HypercallHost {
     /// implement it, since KVM has set it to success.
     #[inline]
     pub fn recognise(&self, exit: &VcpuExit<'_>) -> Option<Transport> {
-        decode::recognise(exit).filter(|transport| self.offered.contains(*transport))
+        decode::recognise(exit, self.offered)
     }
 
     /// What a vCPU's thread answers its calls with, if it makes many.
     pub fn vcpu_calls(&self, vcpu_id: u32) -> VcpuCalls<'_> {
         VcpuCalls {
-            host: self,
-            vcpu_id,
-            counters: self.dispatcher.counters.of_vcpu(vcpu_id),
+            vcpu: CallingVcpu {
+                host: self,
+                id: vcpu_id,
+                counters: self.dispatcher.counters.of_vcpu(vcpu_id),
+            },
             table: self.dispatcher.table.cache(),
         }
     }
@@ -289,46 +291,68 @@ impl Drop for HypercallHost {
 /// What it remembers lives on: the handlers that were removed from the table are dropped
 /// when every vCPU has made its next call, or its `VcpuCalls` is gone.
 pub struct VcpuCalls<'host> {
-    host: &'host HypercallHost,
-    vcpu_id: u32,
-    counters: &'host Shard,
+    vcpu: CallingVcpu<'host>,
     table: TableCache<'host>,
+}
+
+/// A vCPU as a caller.
+struct CallingVcpu<'host> {
+    host: &'host HypercallHost,
+    id: u32,
+    counters: &'host Shard,
 }
 
 impl VcpuCalls<'_> {
     /// As [`HypercallHost::recognise`].
     #[inline]
     pub fn recognise(&self, exit: &VcpuExit<'_>) -> Option<Transport> {
-        self.host.recognise(exit)
+        self.vcpu.host.recognise(exit)
     }
 
     /// As [`HypercallHost::dispatch`].
     #[inline]
     pub fn dispatch(&mut self, vcpu: &mut impl Vcpu, transport: Transport) -> Disposition {
-        let HypercallHost {
-            dispatcher,
-            offered,
-            ..
-        } = self.host;
+        let table = self.table.load();
+        let caller = &self.vcpu;
         let run = vcpu.kvm_run();
-        let transport = decode::distinguish(run, transport, *offered);
+        let transport = decode::distinguish(run, transport, caller.host.offered);
         let Some(asked) = decode::decode(run, transport) else {
             return Disposition::Resume;
         };
-        let id = self.vcpu_id;
-        self.counters.count_call(Origin::Vcpu { id, transport });
-        let table = self.table.load();
-        let Some(entry) = table.find(asked.number) else {
-            let answer = dispatcher.answer_unknown(asked.number, asked.cpl, self.counters);
-            answer_vcpu(run, answer);
-            return Disposition::Resume;
-        };
+        caller.counters.count_call(caller.origin(transport));
+        match table.find_own(asked.number) {
+            Some(entry) => caller.answer(table, entry, asked, vcpu, transport),
+            None => caller.answer_other(table, vcpu, transport),
+        }
+    }
+}
+
+impl CallingVcpu<'_> {
+    fn origin(&self, transport: Transport) -> Origin {
+        Origin::Vcpu {
+            id: self.id,
+            transport,
+        }
+    }
+
+    /// Compiled into the VMM's loop for its kind of vCPU: a few instructions around the
+    /// handler.
+    #[inline]
+    fn answer(
+        &self,
+        table: &Snapshot,
+        entry: &Entry,
+        asked: DecodedCall,
+        vcpu: &mut impl Vcpu,
+        transport: Transport,
+    ) -> Disposition {
+        let dispatcher = &self.host.dispatcher;
         let mut call = Hypercall {
             number: entry.number,
             arguments: asked.arguments,
             source: Source::Vcpu {
                 vcpu: &mut *vcpu,
-                id,
+                id: self.id,
                 transport,
             },
             cpl: asked.cpl,
@@ -346,13 +370,35 @@ impl VcpuCalls<'_> {
             Some(reason) => Disposition::Stop(*reason),
         }
     }
+
+    /// The same of a number outside hcall's own ranges, or one that nobody answers. Out of
+    /// line, and decoding the call anew, so that the loop keeps nothing for its sake.
+    #[inline(never)]
+    fn answer_other(
+        &self,
+        table: &Snapshot,
+        vcpu: &mut impl Vcpu,
+        transport: Transport,
+    ) -> Disposition {
+        let run = vcpu.kvm_run();
+        let Some(asked) = decode::decode(run, transport) else {
+            return Disposition::Resume;
+        };
+        if let Some(entry) = table.find(asked.number) {
+            return self.answer(table, entry, asked, vcpu, transport);
+        }
+        let dispatcher = &self.host.dispatcher;
+        let answer = dispatcher.answer_unknown(asked.number, asked.cpl, self.counters);
+        answer_vcpu(run, answer);
+        Disposition::Resume
+    }
 }
 
 impl fmt::Debug for VcpuCalls<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("VcpuCalls")
-            .field("vcpu_id", &self.vcpu_id)
+            .field("vcpu_id", &self.vcpu.id)
             .finish_non_exhaustive()
     }
 }

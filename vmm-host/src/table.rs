@@ -121,18 +121,18 @@ impl Snapshot {
     }
 
     /// The entry of `number`, which may be one that nobody can have.
-    #[inline]
     pub(crate) fn find(&self, number: u64) -> Option<&Entry> {
-        match Self::place(number) {
-            Some((page, place)) => self.direct[page].as_ref()?[place].as_deref(),
-            None => self.find_foreign(number),
-        }
+        self.find_own(number).or_else(|| {
+            let number = u32::try_from(number).ok()?;
+            self.foreign.get(&number).map(Arc::as_ref)
+        })
     }
 
-    #[inline(never)]
-    fn find_foreign(&self, number: u64) -> Option<&Entry> {
-        let number = u32::try_from(number).ok()?;
-        self.foreign.get(&number).map(Arc::as_ref)
+    /// The same of hcall's own ranges alone.
+    #[inline]
+    pub(crate) fn find_own(&self, number: u64) -> Option<&Entry> {
+        let (page, place) = Self::place(number)?;
+        self.direct[page].as_ref()?[place].as_deref()
     }
 
     fn find_entry(&self, number: HypercallNumber) -> Option<&Entry> {
