@@ -219,7 +219,8 @@ impl HypercallHost {
     pub fn vcpu_calls(&self, vcpu_id: u32) -> VcpuCalls<'_> {
         VcpuCalls {
             vcpu: CallingVcpu {
-                host: self,
+                dispatcher: &self.dispatcher,
+                offered: self.offered,
                 id: vcpu_id,
                 counters: self.dispatcher.counters.of_vcpu(vcpu_id),
             },
@@ -295,9 +296,10 @@ pub struct VcpuCalls<'host> {
     table: TableCache<'host>,
 }
 
-/// A vCPU as a caller.
+/// A vCPU as a caller, with what every call needs at hand.
 struct CallingVcpu<'host> {
-    host: &'host HypercallHost,
+    dispatcher: &'host Dispatcher,
+    offered: TransportSet,
     id: u32,
     counters: &'host Shard,
 }
@@ -306,7 +308,7 @@ impl VcpuCalls<'_> {
     /// As [`HypercallHost::recognise`].
     #[inline]
     pub fn recognise(&self, exit: &VcpuExit<'_>) -> Option<Transport> {
-        self.vcpu.host.recognise(exit)
+        decode::recognise(exit, self.vcpu.offered)
     }
 
     /// As [`HypercallHost::dispatch`].
@@ -315,7 +317,7 @@ impl VcpuCalls<'_> {
         let table = self.table.load();
         let caller = &self.vcpu;
         let run = vcpu.kvm_run();
-        let transport = decode::distinguish(run, transport, caller.host.offered);
+        let transport = decode::distinguish(run, transport, caller.offered);
         let Some(asked) = decode::decode(run, transport) else {
             return Disposition::Resume;
         };
@@ -346,7 +348,7 @@ impl CallingVcpu<'_> {
         vcpu: &mut impl Vcpu,
         transport: Transport,
     ) -> Disposition {
-        let dispatcher = &self.host.dispatcher;
+        let dispatcher = self.dispatcher;
         let mut call = Hypercall {
             number: entry.number,
             arguments: asked.arguments,
@@ -387,8 +389,9 @@ impl CallingVcpu<'_> {
         if let Some(entry) = table.find(asked.number) {
             return self.answer(table, entry, asked, vcpu, transport);
         }
-        let dispatcher = &self.host.dispatcher;
-        let answer = dispatcher.answer_unknown(asked.number, asked.cpl, self.counters);
+        let answer = self
+            .dispatcher
+            .answer_unknown(asked.number, asked.cpl, self.counters);
         answer_vcpu(run, answer);
         Disposition::Resume
     }
