@@ -50,9 +50,9 @@ const LIMIT_EMULATED: f64 = 1.15;
 const LIMIT_EMULATED_PORT: f64 = 1.20;
 
 /// How many instructions answering may take more than giving every call the same answer, from
-/// KVM_RUN's return to the next.
-const LIMIT_INSTRUCTIONS: f64 = 150.0;
-const LIMIT_INSTRUCTIONS_PORT: f64 = 165.0;
+/// KVM_RUN's return to the next. A tenth above what one compiler makes of it; others differ.
+const LIMIT_INSTRUCTIONS: f64 = 155.0;
+const LIMIT_INSTRUCTIONS_PORT: f64 = 172.0;
 
 const CODE: u64 = 0x1000;
 const MEMORY_SIZE: usize = 0x2000;
