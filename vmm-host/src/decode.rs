@@ -15,19 +15,28 @@ use kvm_ioctls::{HypercallExit, VcpuExit};
 /// KVM_EXIT_HYPERCALL_LONG_MODE: the caller is in 64-bit mode.
 const LONG_MODE: u32 = 1;
 
-/// The transport by which an exit is a hypercall; `None` if it is not one.
+/// The transport of those `offered` by which an exit is a hypercall; `None` if it is none.
 #[inline]
-pub fn recognise(exit: &VcpuExit<'_>) -> Option<Transport> {
+pub fn recognise(exit: &VcpuExit<'_>, offered: TransportSet) -> Option<Transport> {
+    let offers = |transport| offered.contains(transport);
     match exit {
-        VcpuExit::Unsupported(KVM_EXIT_XEN) => Some(Transport::Instruction),
-        VcpuExit::Hypercall(exit) if is_carrier(exit) => Some(Transport::Carrier),
-        VcpuExit::IoOut(port, data)
-            if *port == u16::from(PORT) && data.len() == size_of::<u32>() =>
-        {
+        VcpuExit::Unsupported(KVM_EXIT_XEN) if offers(Transport::Instruction) => {
+            Some(Transport::Instruction)
+        }
+        VcpuExit::Hypercall(exit) if offers(Transport::Carrier) && is_carrier(exit) => {
+            Some(Transport::Carrier)
+        }
+        VcpuExit::IoOut(port, data) if offers(Transport::Port) && is_port_call(*port, data) => {
             Some(Transport::Port)
         }
         _ => None,
     }
+}
+
+/// Whether a guest wrote 32 bits to the port of calls.
+#[inline]
+fn is_port_call(port: u16, data: &[u8]) -> bool {
+    port == u16::from(PORT) && data.len() == size_of::<u32>()
 }
 
 /// Whether KVM handed over a call of ours, and not a request to map guest memory, which
@@ -82,17 +91,17 @@ pub fn decode(run: &kvm_run, transport: Transport) -> Option<DecodedCall> {
     match transport {
         Transport::Instruction => {
             let hcall = xen_hypercall(run)?;
-            // Above 32 bits, a caller in 32-bit mode has what was left there before.
-            let (mode, width) = if hcall.longmode != 0 {
-                (Mode::Bits64, u64::MAX)
-            } else {
-                (Mode::Bits32, u64::from(u32::MAX))
-            };
-            Some(DecodedCall {
+            let call = |width, mode| DecodedCall {
                 number: hcall.input & width,
                 arguments: arguments_of(registers).map(|argument| argument & width),
                 cpl: Some(Cpl::from_low_bits(hcall.cpl)),
                 mode: Some(mode),
+            };
+            // Above 32 bits, a caller in 32-bit mode has what was left there before.
+            Some(if hcall.longmode != 0 {
+                call(u64::MAX, Mode::Bits64)
+            } else {
+                call(u32::MAX.into(), Mode::Bits32)
             })
         }
         Transport::Carrier => Some(DecodedCall {

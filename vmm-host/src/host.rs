@@ -1,38 +1,28 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Hypercalls of one VM, whole: interception, the table, dispatch and counting.
 
-use crate::batch::{self, BATCH_LIMIT};
+use crate::batch::BATCH_LIMIT;
 use crate::core_calls::{self, CoreServices};
 use crate::cpuid::{self, CpuidError};
-use crate::decode;
-use crate::hypercall::{
-    Caller, Cpl, Hypercall, HypercallResult, Mode, Origin, Source, StopRequest, Vcpu,
-};
+use crate::decode::{self, DecodedCall};
+use crate::dispatch::Dispatcher;
+use crate::hypercall::{Hypercall, Mode, Origin, Source, Vcpu};
 use crate::intercept::{self, InterceptError};
 use crate::memory::CopyGuestMemory;
-use crate::ring::{RingConfig, RingRequest, RingWiring, Rings};
-use crate::stats::{Counters, Outcome};
-use crate::table::{Answerer, Callers, Handler, HypercallTable, Snapshot, TableCache};
-use hcall_abi::batch::BatchEntry;
-use hcall_abi::convention::Arguments;
+use crate::ring::{RingConfig, RingWiring, Rings};
+use crate::stats::{Counters, Shard};
+use crate::table::{Callers, Entry, HypercallTable, Snapshot, TableCache};
 use hcall_abi::cpuid::{Advertisement, Features, Limits};
-use hcall_abi::result::{KVM_ENOSYS_RESULT, MAX_PAYLOAD_32};
-use hcall_abi::{
-    encode_result, encode_result_32, Errno, HypercallNumber, NumberError, Transport, TransportSet,
-    ABI_VERSION,
-};
+use hcall_abi::result::MAX_PAYLOAD_32;
+use hcall_abi::{encode_result, encode_result_32, Transport, TransportSet, ABI_VERSION};
 use kvm_bindings::{kvm_run, CpuId, KVM_EXIT_HYPERCALL, KVM_EXIT_XEN, KVM_SYNC_X86_REGS};
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd, VmFd};
 use std::fmt;
-use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use vm_memory::GuestMemory;
 
 /// Longest (GPA, length) buffer of a core call, in bytes.
 pub const BUFFER_LIMIT: u32 = 64 * 1024;
-
-/// The least payload that a caller in 32-bit mode cannot be given.
-const MORE_THAN_32_BIT_MODE_TAKES: u64 = MAX_PAYLOAD_32 + 1;
 
 /// What the vCPU's thread does after a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,17 +60,6 @@ pub struct HypercallHost {
     dispatcher: Dispatcher,
     offered: TransportSet,
     features: Features,
-}
-
-/// What answers calls, whichever way they came: a vCPU's exit or a ring.
-#[derive(Clone)]
-pub(crate) struct Dispatcher {
-    table: Arc<HypercallTable>,
-    counters: Arc<Counters>,
-    memory: Arc<dyn CopyGuestMemory>,
-    callers: Callers,
-    /// None where rings are not offered, and for the calls that come through one.
-    rings: Option<Arc<Rings>>,
 }
 
 impl HypercallHost {
@@ -233,14 +212,18 @@ impl HypercallHost {
     /// implement it, since KVM has set it to success.
     #[inline]
     pub fn recognise(&self, exit: &VcpuExit<'_>) -> Option<Transport> {
-        decode::recognise(exit).filter(|transport| self.offered.contains(*transport))
+        decode::recognise(exit, self.offered)
     }
 
     /// What a vCPU's thread answers its calls with, if it makes many.
     pub fn vcpu_calls(&self, vcpu_id: u32) -> VcpuCalls<'_> {
         VcpuCalls {
-            host: self,
-            vcpu_id,
+            vcpu: CallingVcpu {
+                dispatcher: &self.dispatcher,
+                offered: self.offered,
+                id: vcpu_id,
+                counters: self.dispatcher.counters.of_vcpu(vcpu_id),
+            },
             table: self.dispatcher.table.cache(),
         }
     }
@@ -256,224 +239,27 @@ impl HypercallHost {
         vcpu_id: u32,
         transport: Transport,
     ) -> Disposition {
-        self.dispatch_from(&self.dispatcher.table(), vcpu, vcpu_id, transport)
+        self.vcpu_calls(vcpu_id).dispatch(vcpu, transport)
     }
-
-    /// Compiled into the VMM's loop for its kind of vCPU: a few instructions around the
-    /// handler, on as few pages as can be, for right after an exit none of them is cached.
-    #[inline]
-    fn dispatch_from(
-        &self,
-        table: &Snapshot,
-        vcpu: &mut impl Vcpu,
-        vcpu_id: u32,
-        transport: Transport,
-    ) -> Disposition {
-        let run = vcpu.kvm_run();
-        let transport = decode::distinguish(run, transport, self.offered);
-        let Some(call) = decode::decode(run, transport) else {
-            return Disposition::Resume;
-        };
-        let mut caller = Caller {
-            source: Source::Vcpu {
-                vcpu: &mut *vcpu,
-                id: vcpu_id,
-                transport,
-            },
-            cpl: call.cpl,
-            mode: call.mode,
-            stop: None,
-        };
-        self.dispatcher.counters.count_call(caller.origin());
-        let answer = match u32::try_from(call.number) {
-            Err(_) => encode_result(Err(Errno::EINVAL)),
-            Ok(number) => self
-                .dispatcher
-                .answer(table, number, call.arguments, &mut caller),
-        };
-        let stop = caller.stop;
-        let answer = fit(answer, call.mode, vcpu);
-        answer_vcpu(vcpu.kvm_run(), answer);
-        match stop {
-            None => Disposition::Resume,
-            Some(StopRequest::Exit(code)) => Disposition::Stop(StopReason::Exit(code)),
-            Some(StopRequest::Panic(message)) => Disposition::Stop(StopReason::Panic(message)),
-        }
-    }
-}
-
-impl Dispatcher {
-    /// The present state of the table.
-    pub(crate) fn table(&self) -> arc_swap::Guard<Arc<Snapshot>> {
-        self.table.snapshot()
-    }
-
-    pub(crate) fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    pub(crate) fn memory(&self) -> &dyn CopyGuestMemory {
-        self.memory.as_ref()
-    }
-
-    /// The same for calls that come through a ring, which must not hold on to the rings.
-    pub(crate) fn without_rings(&self) -> Self {
-        Self {
-            rings: None,
-            ..self.clone()
-        }
-    }
-
-    /// The answer to a number of 32 bits, which may be that of an entry of a batch or ring.
-    #[inline]
-    pub(crate) fn answer(
-        &self,
-        table: &Snapshot,
-        number: u32,
-        arguments: Arguments,
-        caller: &mut Caller<'_>,
-    ) -> i64 {
-        match HypercallNumber::new(number) {
-            Ok(number) => self.call(table, number, arguments, caller),
-            Err(error) => self.refuse_unusable(error, caller.origin()),
-        }
-    }
-
-    /// The answer to a number that is somebody else's.
-    #[cold]
-    fn refuse_unusable(&self, error: NumberError, origin: Origin) -> i64 {
-        self.counters.count_unusable(origin);
-        match error {
-            NumberError::Kvm(_) => KVM_ENOSYS_RESULT,
-            _ => self.fail(origin, Outcome::Unknown, Errno::ENOSYS),
-        }
-    }
-
-    // Everything from here on gives the encoded answer: a `Result` of a function that is not
-    // inlined goes through memory, on the handlers' path as well.
-
-    #[inline]
-    fn call(
-        &self,
-        table: &Snapshot,
-        number: HypercallNumber,
-        arguments: Arguments,
-        caller: &mut Caller<'_>,
-    ) -> i64 {
-        let entry = table.find(number);
-        let callers = entry
-            .and_then(|entry| entry.callers)
-            .unwrap_or(self.callers);
-        if callers == Callers::KernelOnly && caller.cpl.is_some_and(|cpl| cpl > Cpl::KERNEL) {
-            return self.fail(caller.origin(), Outcome::Refused, Errno::EPERM);
-        }
-        match entry.map(|entry| &entry.answerer) {
-            None => self.fail(caller.origin(), Outcome::Unknown, Errno::ENOSYS),
-            Some(Answerer::Handler(handler)) => {
-                self.run_handler(handler.as_ref(), number, arguments, caller)
-            }
-            Some(Answerer::Batch) => self.run_batch(table, arguments, caller),
-            Some(Answerer::Ring(request)) => self.run_ring_request(*request, arguments, caller),
-        }
-    }
-
-    /// Out of line, as are all but handlers: what they need of code and stack would have the
-    /// calls of handlers touch more pages.
-    #[inline(never)]
-    fn run_batch(&self, table: &Snapshot, arguments: Arguments, caller: &mut Caller<'_>) -> i64 {
-        let origin = caller.origin();
-        let result = batch::answer_all(self.memory.as_ref(), arguments, |entry| {
-            let answer = self.answer_entry(table, entry, caller);
-            (answer, caller.stop.is_some())
-        });
-        self.encode(result, origin)
-    }
-
-    #[cold]
-    fn run_ring_request(
-        &self,
-        request: RingRequest,
-        arguments: Arguments,
-        caller: &mut Caller<'_>,
-    ) -> i64 {
-        let origin = caller.origin();
-        let result = self
-            .rings
-            .as_ref()
-            .ok_or(Errno::EINVAL)
-            .and_then(|rings| rings.answer(request, self, arguments, caller));
-        self.encode(result, origin)
-    }
-
-    /// The answer to an entry of a batch that `caller` has made.
-    #[inline]
-    fn answer_entry(&self, table: &Snapshot, entry: &BatchEntry, caller: &mut Caller<'_>) -> i64 {
-        self.counters.count_call(caller.origin());
-        if !entry.is_well_formed() || !batch::admits(entry.number) {
-            return self.fail(caller.origin(), Outcome::Failed, Errno::EINVAL);
-        }
-        self.answer(table, entry.number, entry.arguments, caller)
-    }
-
-    #[inline]
-    fn run_handler(
-        &self,
-        handler: &dyn Handler,
-        number: HypercallNumber,
-        arguments: Arguments,
-        caller: &mut Caller<'_>,
-    ) -> i64 {
-        let origin = caller.origin();
-        let mut call = Hypercall::new(number, arguments, caller, self.memory.as_ref());
-        // A handler's own state after its panic is the handler's affair (a poisoned lock
-        // fails its next call); the call's state is discarded or holds plain values.
-        match catch_unwind(AssertUnwindSafe(|| handler(&mut call))) {
-            Ok(result) => self.encode(result, origin),
-            Err(_) => {
-                handler_panicked(number);
-                self.fail(origin, Outcome::Panicked, Errno::EIO)
-            }
-        }
-    }
-
-    /// What a handler decided, encoded, and counted if it is a failure.
-    #[inline]
-    fn encode(&self, result: HypercallResult, origin: Origin) -> i64 {
-        match result {
-            Ok(payload) => encode_result(Ok(payload)),
-            Err(errno) => self.fail(origin, Outcome::Failed, errno),
-        }
-    }
-
-    #[cold]
-    fn fail(&self, origin: Origin, outcome: Outcome, errno: Errno) -> i64 {
-        self.counters.count_outcome(origin, outcome);
-        encode_result(Err(errno))
-    }
-}
-
-#[cold]
-fn handler_panicked(number: HypercallNumber) {
-    tracing::error!(%number, "the handler of a hypercall panicked");
 }
 
 /// The answer as the caller's result register can hold it.
 #[inline]
-fn fit(answer: i64, mode: Option<Mode>, vcpu: &dyn Vcpu) -> i64 {
-    match u64::try_from(answer) {
-        Ok(payload @ MORE_THAN_32_BIT_MODE_TAKES..) => fit_large(payload, answer, mode, vcpu),
-        _ => answer,
+fn fit(answer: i64, call: &Hypercall<'_>) -> i64 {
+    if answer > MAX_PAYLOAD_32 as i64 {
+        return fit_large(answer, call);
     }
+    answer
 }
 
 /// The same of a payload that depends on the caller's mode, for which KVM is asked where the
 /// exit did not tell it.
 #[cold]
-fn fit_large(payload: u64, answer: i64, mode: Option<Mode>, vcpu: &dyn Vcpu) -> i64 {
-    match mode.map_or_else(|| vcpu.mode(), Ok) {
-        Ok(Mode::Bits64) => answer,
-        Ok(Mode::Bits32) => encode_result_32(Ok(payload)).into(),
-        Err(_) => encode_result(Err(Errno::EIO)),
+fn fit_large(payload: i64, call: &Hypercall<'_>) -> i64 {
+    match call.mode() {
+        Ok(Mode::Bits64) => payload,
+        Ok(Mode::Bits32) => encode_result_32(Ok(payload as u64)).into(),
+        Err(errno) => encode_result(Err(errno)),
     }
 }
 
@@ -506,24 +292,108 @@ impl Drop for HypercallHost {
 /// What it remembers lives on: the handlers that were removed from the table are dropped
 /// when every vCPU has made its next call, or its `VcpuCalls` is gone.
 pub struct VcpuCalls<'host> {
-    host: &'host HypercallHost,
-    vcpu_id: u32,
+    vcpu: CallingVcpu<'host>,
     table: TableCache<'host>,
+}
+
+/// A vCPU as a caller, with what every call needs at hand.
+struct CallingVcpu<'host> {
+    dispatcher: &'host Dispatcher,
+    offered: TransportSet,
+    id: u32,
+    counters: &'host Shard,
 }
 
 impl VcpuCalls<'_> {
     /// As [`HypercallHost::recognise`].
     #[inline]
     pub fn recognise(&self, exit: &VcpuExit<'_>) -> Option<Transport> {
-        self.host.recognise(exit)
+        decode::recognise(exit, self.vcpu.offered)
     }
 
     /// As [`HypercallHost::dispatch`].
     #[inline]
     pub fn dispatch(&mut self, vcpu: &mut impl Vcpu, transport: Transport) -> Disposition {
         let table = self.table.load();
-        self.host
-            .dispatch_from(table, vcpu, self.vcpu_id, transport)
+        let caller = &self.vcpu;
+        let run = vcpu.kvm_run();
+        let transport = decode::distinguish(run, transport, caller.offered);
+        let Some(asked) = decode::decode(run, transport) else {
+            return Disposition::Resume;
+        };
+        caller.counters.count_call(caller.origin(transport));
+        match table.find_own(asked.number) {
+            Some(entry) => caller.answer(table, entry, asked, vcpu, transport),
+            None => caller.answer_other(table, vcpu, transport),
+        }
+    }
+}
+
+impl CallingVcpu<'_> {
+    fn origin(&self, transport: Transport) -> Origin {
+        Origin::Vcpu {
+            id: self.id,
+            transport,
+        }
+    }
+
+    /// Compiled into the VMM's loop for its kind of vCPU: a few instructions around the
+    /// handler.
+    #[inline]
+    fn answer(
+        &self,
+        table: &Snapshot,
+        entry: &Entry,
+        asked: DecodedCall,
+        vcpu: &mut impl Vcpu,
+        transport: Transport,
+    ) -> Disposition {
+        let dispatcher = self.dispatcher;
+        let mut call = Hypercall {
+            number: entry.number,
+            arguments: asked.arguments,
+            source: Source::Vcpu {
+                vcpu: &mut *vcpu,
+                id: self.id,
+                transport,
+            },
+            cpl: asked.cpl,
+            mode: asked.mode,
+            memory: &dispatcher.memory,
+            counters: self.counters,
+            stop: None,
+        };
+        let answer = dispatcher.answer(table, entry, &mut call);
+        let answer = fit(answer, &call);
+        let stop = call.stop;
+        answer_vcpu(vcpu.kvm_run(), answer);
+        match stop {
+            None => Disposition::Resume,
+            Some(reason) => Disposition::Stop(*reason),
+        }
+    }
+
+    /// The same of a number outside hcall's own ranges, or one that nobody answers. Out of
+    /// line, and decoding the call anew, so that the loop keeps nothing for its sake.
+    #[inline(never)]
+    fn answer_other(
+        &self,
+        table: &Snapshot,
+        vcpu: &mut impl Vcpu,
+        transport: Transport,
+    ) -> Disposition {
+        let run = vcpu.kvm_run();
+        let Some(asked) = decode::decode(run, transport) else {
+            return Disposition::Resume;
+        };
+        if let Some(entry) = table.find(asked.number) {
+            return self.answer(table, entry, asked, vcpu, transport);
+        }
+        let answer = self
+            .dispatcher
+            .answer_unknown(asked.number, asked.cpl, self.counters);
+        answer_vcpu(run, answer);
+        Disposition::Resume
     }
 }
 
@@ -531,7 +401,7 @@ impl fmt::Debug for VcpuCalls<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("VcpuCalls")
-            .field("vcpu_id", &self.vcpu_id)
+            .field("vcpu_id", &self.vcpu.id)
             .finish_non_exhaustive()
     }
 }

@@ -2,13 +2,17 @@
 //! What a handler sees of a call, and what it may ask for.
 
 use crate::decode::shared_registers;
+use crate::host::StopReason;
 use crate::memory::CopyGuestMemory;
 use crate::ring::RingId;
+use crate::stats::{Outcome, Shard};
 use hcall_abi::convention::{Arguments, ARGUMENT_COUNT};
+use hcall_abi::encode_result;
 use hcall_abi::{Errno, Gpa, HypercallNumber, Transport};
 use kvm_bindings::{kvm_regs, kvm_run, KVM_SYNC_X86_REGS};
 use kvm_ioctls::VcpuFd;
 use std::fmt;
+use std::sync::Arc;
 
 /// EFER.LMA (SDM volume 3, 2.2.1).
 const LONG_MODE_ACTIVE: u64 = 1 << 10;
@@ -103,13 +107,6 @@ impl Vcpu for VcpuFd {
     }
 }
 
-/// What a handler may ask of the VM besides its answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum StopRequest {
-    Exit(u8),
-    Panic(String),
-}
-
 /// Where a call came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -136,21 +133,6 @@ pub(crate) enum Source<'call> {
 }
 
 impl Source<'_> {
-    fn reborrow(&mut self) -> Source<'_> {
-        match self {
-            Self::Vcpu {
-                vcpu,
-                id,
-                transport,
-            } => Source::Vcpu {
-                vcpu: &mut **vcpu,
-                id: *id,
-                transport: *transport,
-            },
-            Self::Ring(ring) => Source::Ring(*ring),
-        }
-    }
-
     fn origin(&self) -> Origin {
         match self {
             Self::Vcpu { id, transport, .. } => Origin::Vcpu {
@@ -177,77 +159,25 @@ impl Source<'_> {
     }
 }
 
-/// Who makes a call, or a batch of them, and what came of it besides answers.
-pub(crate) struct Caller<'call> {
+/// One call, on the thread of the vCPU that made it, or of the ring through which it came.
+pub struct Hypercall<'call> {
+    // For the entries of a batch, number and arguments are set for one after the other.
+    pub(crate) number: HypercallNumber,
+    pub(crate) arguments: Arguments,
     pub(crate) source: Source<'call>,
     /// The privilege level, where the exit itself said it.
     pub(crate) cpl: Option<Cpl>,
     /// The mode, where the exit itself said it.
     pub(crate) mode: Option<Mode>,
-    /// What the last handler asked for.
-    pub(crate) stop: Option<StopRequest>,
+    pub(crate) memory: &'call Arc<dyn CopyGuestMemory>,
+    /// Those of the vCPU or ring.
+    pub(crate) counters: &'call Shard,
+    /// What the last handler asked for. Boxed, to be one word that is looked at after each
+    /// call.
+    pub(crate) stop: Option<Box<StopReason>>,
 }
 
-impl Caller<'_> {
-    /// The privilege level, asked of KVM if the exit did not say it.
-    pub(crate) fn privilege_level(&self) -> Result<Cpl, Errno> {
-        privilege_level(self.cpl, &self.source)
-    }
-
-    /// The mode, asked of KVM if the exit did not say it.
-    pub(crate) fn mode(&self) -> Result<Mode, Errno> {
-        mode(self.mode, &self.source)
-    }
-
-    /// Where the calls come from.
-    pub(crate) fn origin(&self) -> Origin {
-        self.source.origin()
-    }
-}
-
-fn mode(said: Option<Mode>, source: &Source<'_>) -> Result<Mode, Errno> {
-    match said {
-        Some(mode) => Ok(mode),
-        None => source.vcpu()?.mode().map_err(|_| Errno::EIO),
-    }
-}
-
-fn privilege_level(said: Option<Cpl>, source: &Source<'_>) -> Result<Cpl, Errno> {
-    match said {
-        Some(cpl) => Ok(cpl),
-        None => source.vcpu()?.privilege_level().map_err(|_| Errno::EIO),
-    }
-}
-
-/// One call, on the thread of the vCPU that made it, or of the ring through which it came.
-pub struct Hypercall<'call> {
-    number: HypercallNumber,
-    arguments: Arguments,
-    cpl: Option<Cpl>,
-    mode: Option<Mode>,
-    source: Source<'call>,
-    memory: &'call dyn CopyGuestMemory,
-    stop: &'call mut Option<StopRequest>,
-}
-
-impl<'call> Hypercall<'call> {
-    pub(crate) fn new(
-        number: HypercallNumber,
-        arguments: Arguments,
-        caller: &'call mut Caller<'_>,
-        memory: &'call dyn CopyGuestMemory,
-    ) -> Self {
-        Self {
-            number,
-            arguments,
-            cpl: caller.cpl,
-            mode: caller.mode,
-            source: caller.source.reborrow(),
-            memory,
-            stop: &mut caller.stop,
-        }
-    }
-
+impl Hypercall<'_> {
     /// The number that was called.
     pub fn number(&self) -> HypercallNumber {
         self.number
@@ -294,7 +224,14 @@ impl<'call> Hypercall<'call> {
     ///
     /// EIO if KVM does not say.
     pub fn cpl(&self) -> Result<Cpl, Errno> {
-        privilege_level(self.cpl, &self.source)
+        match self.cpl {
+            Some(cpl) => Ok(cpl),
+            None => self
+                .source
+                .vcpu()?
+                .privilege_level()
+                .map_err(|_| Errno::EIO),
+        }
     }
 
     /// The caller's mode; through a ring, that of whoever set it up. Free for calls by the
@@ -304,7 +241,10 @@ impl<'call> Hypercall<'call> {
     ///
     /// EIO if KVM does not say.
     pub fn mode(&self) -> Result<Mode, Errno> {
-        mode(self.mode, &self.source)
+        match self.mode {
+            Some(mode) => Ok(mode),
+            None => self.source.vcpu()?.mode().map_err(|_| Errno::EIO),
+        }
     }
 
     /// The vCPU's general registers at the call; for an entry of a batch, at the call of the
@@ -354,20 +294,27 @@ impl<'call> Hypercall<'call> {
 
     /// Guest memory.
     pub fn memory(&self) -> &dyn CopyGuestMemory {
-        self.memory
+        self.memory.as_ref()
     }
 
     /// Ends the VM with `code` once the handler has returned; the guest is not resumed.
     ///
     /// A call through a ring cannot end the VM: it is answered with −EINVAL instead.
     pub fn request_exit(&mut self, code: u8) {
-        *self.stop = Some(StopRequest::Exit(code));
+        self.stop = Some(Box::new(StopReason::Exit(code)));
     }
 
     /// Ends the VM as panicked with `message` once the handler has returned; the guest is
     /// not resumed. Through a ring as [`request_exit`](Self::request_exit).
     pub fn request_panic(&mut self, message: String) {
-        *self.stop = Some(StopRequest::Panic(message));
+        self.stop = Some(Box::new(StopReason::Panic(message)));
+    }
+
+    /// Counts a failure; what the call is answered with.
+    #[cold]
+    pub(crate) fn fail(&self, outcome: Outcome, errno: Errno) -> i64 {
+        self.counters.count_outcome(outcome);
+        encode_result(Err(errno))
     }
 }
 

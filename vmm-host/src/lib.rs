@@ -82,6 +82,7 @@ pub mod cli;
 pub mod core_calls;
 pub mod cpuid;
 pub mod decode;
+mod dispatch;
 pub mod host;
 pub mod hypercall;
 pub mod intercept;

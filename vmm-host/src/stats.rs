@@ -2,6 +2,7 @@
 //! Counters of a VM, written by its vCPUs and rings, read by anybody at any time.
 
 use crate::hypercall::Origin;
+use crate::ring::RingId;
 use hcall_abi::layout::Stats;
 use hcall_abi::Transport;
 use std::fmt;
@@ -24,7 +25,7 @@ pub struct Counters {
 
 /// The counters of one vCPU or ring. Aligned to two cache lines, which processors fetch together.
 #[repr(align(128))]
-struct Shard {
+pub(crate) struct Shard {
     by_transport: [AtomicU64; Transport::ALL.len()],
     ring: AtomicU64,
     unknown: AtomicU64,
@@ -46,6 +47,30 @@ impl Shard {
             unusable: AtomicU64::new(0),
         }
     }
+
+    #[inline]
+    pub(crate) fn count_call(&self, origin: Origin) {
+        let counter = match origin {
+            Origin::Vcpu { transport, .. } => &self.by_transport[transport.raw() as usize],
+            Origin::Ring(_) => &self.ring,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a call whose number belongs to KVM, Xen or Hyper-V.
+    pub(crate) fn count_unusable(&self) {
+        self.unusable.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_outcome(&self, outcome: Outcome) {
+        let counter = match outcome {
+            Outcome::Unknown => &self.unknown,
+            Outcome::Refused => &self.refused,
+            Outcome::Failed => &self.failed,
+            Outcome::Panicked => &self.panicked,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// What became of a call, where that is counted.
@@ -58,29 +83,14 @@ pub(crate) enum Outcome {
 }
 
 impl Counters {
-    #[inline]
-    pub(crate) fn count_call(&self, origin: Origin) {
-        let shard = self.shard(origin);
-        let counter = match origin {
-            Origin::Vcpu { transport, .. } => &shard.by_transport[transport.raw() as usize],
-            Origin::Ring(_) => &shard.ring,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+    /// Those of a vCPU.
+    pub(crate) fn of_vcpu(&self, id: u32) -> &Shard {
+        &self.shards[id as usize % VCPU_SHARDS]
     }
 
-    pub(crate) fn count_outcome(&self, origin: Origin, outcome: Outcome) {
-        let shard = self.shard(origin);
-        let counter = match outcome {
-            Outcome::Unknown => &shard.unknown,
-            Outcome::Refused => &shard.refused,
-            Outcome::Failed => &shard.failed,
-            Outcome::Panicked => &shard.panicked,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn count_unusable(&self, origin: Origin) {
-        self.shard(origin).unusable.fetch_add(1, Ordering::Relaxed);
+    /// Those of a ring.
+    pub(crate) fn of_ring(&self, id: RingId) -> &Shard {
+        &self.shards[VCPU_SHARDS + id.get() as usize % RING_SHARDS]
     }
 
     /// Calls from vCPUs, batches included, whose number belongs to KVM, Xen or Hyper-V and
@@ -115,14 +125,6 @@ impl Counters {
             refused: self.sum(|shard| &shard.refused),
             failed: self.sum(|shard| &shard.failed),
             panicked: self.sum(|shard| &shard.panicked),
-        }
-    }
-
-    #[inline]
-    fn shard(&self, origin: Origin) -> &Shard {
-        match origin {
-            Origin::Vcpu { id, .. } => &self.shards[id as usize % VCPU_SHARDS],
-            Origin::Ring(id) => &self.shards[VCPU_SHARDS + id.get() as usize % RING_SHARDS],
         }
     }
 

@@ -5,6 +5,7 @@
 //! immutable snapshot and never waits; a change builds the next snapshot and publishes
 //! it. A call that has begun is finished by the handler it found.
 
+use crate::dispatch::Answer;
 use crate::hypercall::{Hypercall, HypercallResult};
 use crate::ring::RingRequest;
 use arc_swap::{ArcSwap, Cache};
@@ -48,7 +49,7 @@ pub enum TableError {
 /// Who answers a number.
 pub(crate) enum Answerer {
     /// A function of the call.
-    Handler(Box<dyn Handler>),
+    Handler(Box<dyn Answer>),
     /// The dispatch itself, with the answers to a batch of calls.
     Batch,
     /// The dispatch itself, with what it has of rings.
@@ -57,6 +58,7 @@ pub(crate) enum Answerer {
 
 /// Who answers a number, and who may call it.
 pub(crate) struct Entry {
+    pub(crate) number: HypercallNumber,
     pub(crate) answerer: Answerer,
     /// `None`: whoever the VM's policy lets.
     pub(crate) callers: Option<Callers>,
@@ -112,21 +114,33 @@ impl Snapshot {
 
     /// Page and place in it of a number of hcall's own ranges.
     #[inline]
-    fn place(number: HypercallNumber) -> Option<(usize, usize)> {
-        let offset = number.get().checked_sub(CORE_FIRST)? as usize;
+    fn place(number: u64) -> Option<(usize, usize)> {
+        let offset = number.wrapping_sub(CORE_FIRST.into());
+        let offset = usize::try_from(offset).ok()?;
         (offset < PAGES * PAGE_NUMBERS).then_some((offset / PAGE_NUMBERS, offset % PAGE_NUMBERS))
     }
 
+    /// The entry of `number`, which may be one that nobody can have.
+    pub(crate) fn find(&self, number: u64) -> Option<&Entry> {
+        self.find_own(number).or_else(|| {
+            let number = u32::try_from(number).ok()?;
+            self.foreign.get(&number).map(Arc::as_ref)
+        })
+    }
+
+    /// The same of hcall's own ranges alone.
     #[inline]
-    pub(crate) fn find(&self, number: HypercallNumber) -> Option<&Entry> {
-        match Self::place(number) {
-            Some((page, place)) => self.direct[page].as_ref()?[place].as_deref(),
-            None => self.foreign.get(&number.get()).map(Arc::as_ref),
-        }
+    pub(crate) fn find_own(&self, number: u64) -> Option<&Entry> {
+        let (page, place) = Self::place(number)?;
+        self.direct[page].as_ref()?[place].as_deref()
+    }
+
+    fn find_entry(&self, number: HypercallNumber) -> Option<&Entry> {
+        self.find(number.get().into())
     }
 
     fn put(&mut self, number: HypercallNumber, entry: Option<Arc<Entry>>) {
-        match Self::place(number) {
+        match Self::place(number.get().into()) {
             Some((page, place)) => {
                 let page = self.direct[page]
                     .get_or_insert_with(|| Arc::new([const { None }; PAGE_NUMBERS]));
@@ -218,10 +232,15 @@ impl HypercallTable {
         answerer: Answerer,
     ) -> Result<(), TableError> {
         self.change(|snapshot| {
-            if snapshot.find(number).is_some() {
+            if snapshot.find_entry(number).is_some() {
                 return Err(TableError::Duplicate(number));
             }
-            snapshot.put(number, Some(Arc::new(Entry { answerer, callers })));
+            let entry = Entry {
+                number,
+                answerer,
+                callers,
+            };
+            snapshot.put(number, Some(Arc::new(entry)));
             Ok(())
         })
     }
@@ -239,9 +258,10 @@ impl HypercallTable {
     ) -> Result<(), TableError> {
         self.change(|snapshot| {
             let old = snapshot
-                .find(number)
+                .find_entry(number)
                 .ok_or(TableError::NotRegistered(number))?;
             let entry = Entry {
+                number,
                 answerer: Answerer::Handler(Box::new(handler)),
                 callers: old.callers,
             };
@@ -258,7 +278,7 @@ impl HypercallTable {
     pub fn remove(&self, number: HypercallNumber) -> Result<(), TableError> {
         self.change(|snapshot| {
             snapshot
-                .find(number)
+                .find_entry(number)
                 .ok_or(TableError::NotRegistered(number))?;
             snapshot.put(number, None);
             Ok(())
@@ -267,7 +287,7 @@ impl HypercallTable {
 
     /// Whether `number` has a handler.
     pub fn contains(&self, number: HypercallNumber) -> bool {
-        self.current.load().find(number).is_some()
+        self.current.load().find_entry(number).is_some()
     }
 
     /// The table as one thread remembers it, and looks at it again when it has changed.

@@ -8,9 +8,8 @@ use super::request::Request;
 use super::service::{Bell, Service};
 use super::wiring::{Doorbell, RingWiring};
 use super::RingId;
-use crate::host::Dispatcher;
-use crate::hypercall::{Caller, HypercallResult};
-use hcall_abi::convention::Arguments;
+use crate::dispatch::Dispatcher;
+use crate::hypercall::{Hypercall, HypercallResult};
 use hcall_abi::ring::RingLayout;
 use hcall_abi::ring_protocol::HostHalf;
 use hcall_abi::{Errno, Gpa};
@@ -118,25 +117,20 @@ impl Rings {
         &self,
         request: RingRequest,
         dispatcher: &Dispatcher,
-        arguments: Arguments,
-        caller: &mut Caller<'_>,
+        call: &Hypercall<'_>,
     ) -> HypercallResult {
         match request {
-            RingRequest::SetUp => self.set_up(dispatcher, arguments, caller),
-            RingRequest::TearDown => self.tear_down(arguments[0]),
+            RingRequest::SetUp => self.set_up(dispatcher, call),
+            RingRequest::TearDown => self.tear_down(call.arg::<0>()),
         }
     }
 
-    fn set_up(
-        &self,
-        dispatcher: &Dispatcher,
-        [descriptor, length, ..]: Arguments,
-        caller: &mut Caller<'_>,
-    ) -> HypercallResult {
-        let memory = dispatcher.memory();
+    fn set_up(&self, dispatcher: &Dispatcher, call: &Hypercall<'_>) -> HypercallResult {
+        let [descriptor, length, ..] = call.args();
+        let memory = call.memory();
         let request = Request::read(memory, Gpa::new(descriptor), length, &self.config)?;
         self.memory.check(request.gpa, request.layout)?;
-        let (cpl, mode) = (Some(caller.privilege_level()?), Some(caller.mode()?));
+        let (cpl, mode) = (Some(call.cpl()?), Some(call.mode()?));
         let id = self.reserve()?;
         let service = |bell, interrupt| Service {
             id,

@@ -4,8 +4,8 @@
 
 use super::policy::Policy;
 use super::RingId;
-use crate::host::Dispatcher;
-use crate::hypercall::{Caller, Cpl, Mode, Origin, Source};
+use crate::dispatch::Dispatcher;
+use crate::hypercall::{Cpl, Hypercall, Mode, Origin, Source};
 use crate::stats::Outcome;
 use crate::table::Snapshot;
 use hcall_abi::ring::{RingCompletion, RingEntry, RingLayout, REASON_HOST};
@@ -164,11 +164,10 @@ impl Service {
     }
 
     fn answer(&self, table: &Snapshot, entry: &RingEntry) -> i64 {
-        let counters = self.dispatcher.counters();
-        let origin = Origin::Ring(self.id);
-        counters.count_call(origin);
+        let counters = self.dispatcher.counters.of_ring(self.id);
+        counters.count_call(Origin::Ring(self.id));
         let refuse = |outcome, errno| {
-            counters.count_outcome(origin, outcome);
+            counters.count_outcome(outcome);
             encode_result(Err(errno))
         };
         if !entry.is_well_formed() {
@@ -179,16 +178,22 @@ impl Service {
                 return refuse(Outcome::Refused, errno);
             }
         }
-        let mut caller = Caller {
+        let Some(found) = table.find(entry.number.into()) else {
+            let number = entry.number.into();
+            return self.dispatcher.answer_unknown(number, self.cpl, counters);
+        };
+        let mut call = Hypercall {
+            number: found.number,
+            arguments: entry.arguments,
             source: Source::Ring(self.id),
             cpl: self.cpl,
             mode: self.mode,
+            memory: &self.dispatcher.memory,
+            counters,
             stop: None,
         };
-        let answer = self
-            .dispatcher
-            .answer(table, entry.number, entry.arguments, &mut caller);
-        if caller.stop.is_some() {
+        let answer = self.dispatcher.answer(table, found, &mut call);
+        if call.stop.is_some() {
             return refuse(Outcome::Failed, Errno::EINVAL);
         }
         answer

@@ -130,6 +130,20 @@ fn numbers_without_a_handler_are_answered_and_counted() {
 }
 
 #[test]
+fn numbers_outside_hcalls_ranges_are_answered_once_and_counted_once() {
+    let (host, _memory) = host();
+    let foreign = HypercallNumber::new(0x3000).unwrap();
+    host.hypercalls()
+        .register(foreign, |call| {
+            Ok(u64::from(call.number().get()) + call.arg::<0>())
+        })
+        .unwrap();
+    assert_eq!(call(&host, 0x3000, [1, 0, 0, 0]), 0x3001);
+    let stats = host.counters().read();
+    assert_eq!((stats.calls, stats.unknown), (1, 0));
+}
+
+#[test]
 fn kvms_own_numbers_are_answered_as_kvm_does() {
     let (host, _memory) = host();
     for number in 0..=12 {

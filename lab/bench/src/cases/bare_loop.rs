@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The loop of a VMM that answers hypercalls, against one that only re-enters, and one that
 //! gives every call the same answer: same KVM, same VM, same guest, by turns. Further loops
-//! touch pages besides, which tells what a page costs there.
+//! touch pages besides, which tells what a page costs there. Where the time-stamp counter
+//! counts instructions, they are what is compared: the same in each run, whatever the load.
 
+mod meter;
 mod pages;
 
 use super::{is_emulated, Outcome, Setting};
@@ -14,10 +16,10 @@ use hcall_measurement::{Measurement, Unit};
 use hcall_vmm::{Disposition, HypercallHost};
 use kvm_bindings::{kvm_regs, kvm_run, kvm_userspace_memory_region, KVMIO, KVM_SYNC_X86_REGS};
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
+use meter::Meter;
 use pages::Pages;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 use vm_memory::{Bytes, GuestAddress, GuestMemory, GuestMemoryMmap, GuestMemoryRegion};
 use vmm_sys_util::ioctl::ioctl;
 
@@ -30,7 +32,13 @@ mod request {
 
 const ROUNDS: usize = 1_501;
 /// A turn takes about this long; the machine is likely to do nothing else in between.
-const TURN_NANOSECONDS: u128 = 200_000;
+const TURN_MICROSECONDS: f64 = 200.0;
+/// Calls of a turn, at least.
+const FEW_CALLS: u32 = 20;
+/// Instructions differ only where the kernel's timer comes in between.
+const ROUNDS_COUNTED: usize = 101;
+/// So many calls that the turn's own instructions do not show.
+const CALLS_COUNTED: u32 = 100;
 
 /// What answering may add.
 const LIMIT: f64 = 1.03;
@@ -40,6 +48,11 @@ const LIMIT: f64 = 1.03;
 const LIMIT_EMULATED: f64 = 1.15;
 /// Taking back rax is KVM's, and most of the rest.
 const LIMIT_EMULATED_PORT: f64 = 1.20;
+
+/// How many instructions answering may take more than giving every call the same answer, from
+/// KVM_RUN's return to the next. A tenth above what one compiler makes of it; others differ.
+const LIMIT_INSTRUCTIONS: f64 = 155.0;
+const LIMIT_INSTRUCTIONS_PORT: f64 = 172.0;
 
 const CODE: u64 = 0x1000;
 const MEMORY_SIZE: usize = 0x2000;
@@ -52,15 +65,18 @@ const OUT_IMM8_EAX: [u8; 2] = [0x66, 0xe7];
 const JMP_REL8: u8 = 0xeb;
 
 pub(crate) fn measure(setting: &Setting) -> Result<Outcome, String> {
-    if let Some(outcome) = setting.no_clock() {
-        return Ok(outcome);
-    }
     let mut measurements = Vec::new();
     // The guest is in 16-bit mode, where there is no carrier.
     for transport in [Transport::Instruction, Transport::Port] {
-        if setting.working().contains(transport) {
-            measurements.extend(Loop::new(transport, setting.probed.instruction)?.compare()?);
+        if !setting.working().contains(transport) {
+            continue;
         }
+        let mut calling = Loop::new(transport, setting.probed.instruction)?;
+        measurements.extend(if setting.tsc_counts_instructions {
+            calling.count()?
+        } else {
+            calling.compare()?
+        });
     }
     if measurements.is_empty() {
         return Ok(Outcome::NotHere(
@@ -131,16 +147,10 @@ impl Loop {
         })
     }
 
-    fn compare(mut self) -> Result<Vec<Measurement>, String> {
+    /// Times of the loops, and how ours compares with the others.
+    fn compare(&mut self) -> Result<Vec<Measurement>, String> {
         let calls = self.calls_in_a_turn()?;
-        // Microseconds of each kind of loop in each round; they take turns at being first.
-        let mut times = [const { Vec::new() }; Kind::ALL.len()];
-        for round in 0..ROUNDS {
-            for turn in 0..Kind::ALL.len() {
-                let index = (round + turn) % Kind::ALL.len();
-                times[index].push(self.run(Kind::ALL[index], calls)?);
-            }
-        }
+        let times = self.take_turns(Kind::ALL, Meter::Time, ROUNDS, calls)?;
         let transport = self.transport;
         let [bare, answering, ours, reading, calling] = &times;
         let against = |others: &[f64]| -> Vec<f64> {
@@ -181,83 +191,129 @@ impl Loop {
             .into_iter()
             .zip(times.clone())
             .map(|(kind, times)| {
-                Measurement::median_of(named(kind.name()), times, Unit::Microseconds)
+                Measurement::median_of(named(kind.name()), times, Meter::Time.unit())
             });
         let all = measurements.into_iter().chain(a_page).chain(medians);
         Ok(all.flatten().collect())
     }
 
-    fn calls_in_a_turn(&mut self) -> Result<u32, String> {
-        const SOME: u32 = 20;
-        self.ours(SOME)?;
-        let microseconds = self.ours(SOME)?;
-        let turn = TURN_NANOSECONDS as f64 / 1_000.0;
-        Ok(((turn / microseconds) as u32).clamp(SOME, 100_000))
+    /// Instructions of a call by the loops, and how many of ours are the library's.
+    fn count(&mut self) -> Result<Vec<Measurement>, String> {
+        let kinds = [Kind::Bare, Kind::Answering, Kind::Ours];
+        let counts = self.take_turns(kinds, Meter::Instructions, ROUNDS_COUNTED, CALLS_COUNTED)?;
+        let transport = self.transport;
+        let [_, answering, ours] = &counts;
+        let added = ours.iter().zip(answering);
+        let added = added.map(|(ours, answering)| ours - answering).collect();
+        let name = format!("instructions of a call on the host/{transport}, ours above answering");
+        let limit = match transport {
+            Transport::Port => LIMIT_INSTRUCTIONS_PORT,
+            _ => LIMIT_INSTRUCTIONS,
+        };
+        let added = Measurement::median_of(name, added, Meter::Instructions.unit())
+            .map(|median| median.at_most(limit));
+        let medians = kinds.into_iter().zip(counts.clone()).map(|(kind, counts)| {
+            let name = format!("instructions of everybody/{transport}, {}", kind.name());
+            Measurement::median_of(name, counts, Meter::Instructions.unit())
+        });
+        Ok(added.into_iter().chain(medians.flatten()).collect())
     }
 
-    /// Microseconds a call, by what the library's documentation shows.
-    fn ours(&mut self, calls: u32) -> Result<f64, String> {
-        let before = self.host.counters().calls(self.transport);
-        let mut hypercalls = self.host.vcpu_calls(0);
-        let start = Instant::now();
-        for _ in 0..calls {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err("stopped".into());
-            }
-            let exit = self.vcpu.run().map_err(say("KVM_RUN"))?;
-            let transport = hypercalls.recognise(&exit).ok_or("not a call")?;
-            match hypercalls.dispatch(&mut self.vcpu, transport) {
-                Disposition::Resume => {}
-                Disposition::Stop(reason) => return Err(reason.to_string()),
+    /// What a call takes by each of `kinds` in each of `rounds`; they take turns at being
+    /// first.
+    fn take_turns<const KINDS: usize>(
+        &mut self,
+        kinds: [Kind; KINDS],
+        meter: Meter,
+        rounds: usize,
+        calls: u32,
+    ) -> Result<[Vec<f64>; KINDS], String> {
+        // The first touches what the others then find, whichever their kind.
+        self.run(Kind::Ours, meter, FEW_CALLS)?;
+        let mut taken = [const { Vec::new() }; KINDS];
+        for round in 0..rounds {
+            for turn in 0..KINDS {
+                let index = (round + turn) % KINDS;
+                taken[index].push(self.run(kinds[index], meter, calls)?);
             }
         }
-        let time = start.elapsed();
+        Ok(taken)
+    }
+
+    fn calls_in_a_turn(&mut self) -> Result<u32, String> {
+        self.run(Kind::Ours, Meter::Time, FEW_CALLS)?;
+        let microseconds = self.run(Kind::Ours, Meter::Time, FEW_CALLS)?;
+        Ok(((TURN_MICROSECONDS / microseconds) as u32).clamp(FEW_CALLS, 100_000))
+    }
+
+    /// What a call takes, by what the library's documentation shows.
+    fn ours(&mut self, meter: Meter, calls: u32) -> Result<f64, String> {
+        let before = self.host.counters().calls(self.transport);
+        let mut hypercalls = self.host.vcpu_calls(0);
+        let vcpu = &mut self.vcpu;
+        let stop = &self.stop;
+        let taken = meter.measure(|| {
+            for _ in 0..calls {
+                if stop.load(Ordering::Relaxed) {
+                    return Err("stopped".into());
+                }
+                let exit = vcpu.run().map_err(say("KVM_RUN"))?;
+                let transport = hypercalls.recognise(&exit).ok_or("not a call")?;
+                match hypercalls.dispatch(vcpu, transport) {
+                    Disposition::Resume => {}
+                    Disposition::Stop(reason) => return Err(reason.to_string()),
+                }
+            }
+            Ok(())
+        })?;
         let answered = self.host.counters().calls(self.transport) - before;
         if answered != u64::from(calls) {
             return Err(format!("{answered} of {calls} calls were answered"));
         }
-        Ok(time.as_secs_f64() * 1e6 / f64::from(calls))
+        Ok(taken / f64::from(calls))
     }
 
-    /// Microseconds a call, by KVM_RUN alone, with `between` two of them.
+    /// What a call takes by KVM_RUN alone, with `between` two of them.
     fn raw(
         &mut self,
+        meter: Meter,
         calls: u32,
         mut between: impl FnMut(&mut kvm_run, &Pages),
     ) -> Result<f64, String> {
         let reason = self.vcpu.get_kvm_run().exit_reason;
-        let start = Instant::now();
-        for _ in 0..calls {
-            // SAFETY: the file descriptor is a vCPU's, and KVM_RUN takes no argument.
-            if unsafe { ioctl(&self.vcpu, request::KVM_RUN()) } != 0 {
-                return Err(format!("KVM_RUN: {}", std::io::Error::last_os_error()));
+        let taken = meter.measure(|| {
+            for _ in 0..calls {
+                // SAFETY: the file descriptor is a vCPU's, and KVM_RUN takes no argument.
+                if unsafe { ioctl(&self.vcpu, request::KVM_RUN()) } != 0 {
+                    return Err(format!("KVM_RUN: {}", std::io::Error::last_os_error()));
+                }
+                between(self.vcpu.get_kvm_run(), &self.pages);
             }
-            between(self.vcpu.get_kvm_run(), &self.pages);
-        }
-        let time = start.elapsed();
+            Ok(())
+        })?;
         if self.vcpu.get_kvm_run().exit_reason != reason {
             return Err("an exit that was no call".into());
         }
-        Ok(time.as_secs_f64() * 1e6 / f64::from(calls))
+        Ok(taken / f64::from(calls))
     }
 
-    /// Microseconds a call, by a loop of this kind.
-    fn run(&mut self, kind: Kind, calls: u32) -> Result<f64, String> {
+    /// What a call takes, by a loop of this kind.
+    fn run(&mut self, kind: Kind, meter: Meter, calls: u32) -> Result<f64, String> {
         let shared = match kind {
             Kind::Ours | Kind::Answering => KVM_SYNC_X86_REGS.into(),
             Kind::Bare | Kind::Reading | Kind::Calling => 0,
         };
         self.vcpu.get_kvm_run().kvm_valid_regs = shared;
         match (kind, self.transport) {
-            (Kind::Ours, _) => self.ours(calls),
-            (Kind::Bare, _) => self.raw(calls, |_, _| {}),
-            (Kind::Reading, _) => self.raw(calls, |_, pages| pages.read()),
-            (Kind::Calling, _) => self.raw(calls, |_, pages| pages.call()),
-            (Kind::Answering, Transport::Port) => self.raw(calls, |run, _| {
+            (Kind::Ours, _) => self.ours(meter, calls),
+            (Kind::Bare, _) => self.raw(meter, calls, |_, _| {}),
+            (Kind::Reading, _) => self.raw(meter, calls, |_, pages| pages.read()),
+            (Kind::Calling, _) => self.raw(meter, calls, |_, pages| pages.call()),
+            (Kind::Answering, Transport::Port) => self.raw(meter, calls, |run, _| {
                 run.s.regs.regs.rax = ANSWER;
                 run.kvm_dirty_regs = KVM_SYNC_X86_REGS.into();
             }),
-            (Kind::Answering, _) => self.raw(calls, |run, _| {
+            (Kind::Answering, _) => self.raw(meter, calls, |run, _| {
                 run.__bindgen_anon_1.xen.u.hcall.result = ANSWER;
             }),
         }
