@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const EXIT_STATUS: &str = "\
 Exit status: the guest's own; 0 also when it reset the machine or halted; 2 when the command \
-line is wrong; 125 when there was no VM to run; 126 when the guest panicked, shut down, or KVM \
+line is wrong; 125 when there was no VM to run; 126 when the guest called PANIC, shut down, or KVM \
 ended it; 128 + N when signal N ended the VM.";
 
 /// Boots unikernels and Linux, and answers their hypercalls.
