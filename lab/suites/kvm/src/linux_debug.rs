@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What a boot and the whole device suite may take: several times what the stock kernel may.
-const LIMIT: Duration = Duration::from_secs(400);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// An eighth of it is the shadow of the rest.
 const MEMORY_MEBIBYTES: u64 = 512;
