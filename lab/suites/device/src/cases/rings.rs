@@ -31,9 +31,9 @@ const TIMED_ROUNDS: usize = 25;
 const GAIN: f64 = 20.0;
 /// Waits for a host that takes its time.
 const SLOW_CALLS: u32 = 20;
-const SLOW_MILLISECONDS: u64 = 5;
+const SLOW_MILLISECONDS: u64 = 50;
 /// What a wait may take at most; a lost interrupt takes more.
-const SLOW_LIMIT: Duration = Duration::from_millis(250);
+const SLOW_LIMIT: Duration = Duration::from_millis(300);
 /// Rings at once, each of a thread.
 const THREADS: u64 = 4;
 const CALLS_PER_THREAD: u64 = 5000;
