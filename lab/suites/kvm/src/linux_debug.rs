@@ -27,6 +27,9 @@ const EXECUTED: &str = "lab-coverage: ";
 /// Calls of a process through a ring, at most: the kernel's checks make each a lot of work.
 const RING_CALLS: u64 = 10_000;
 
+/// By other transports than the instruction, hostile requests are fewer by this factor.
+const OTHER_TRANSPORTS: u64 = 50;
+
 /// How much is done where it is about much.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scale {
@@ -41,18 +44,23 @@ pub(crate) fn add_cases<'a>(mut suite: Suite<'a>, directory: &Path, scale: Scale
         kernel: directory.join("vmlinux"),
         initrd: directory.join("initrd"),
     };
+    let processes = guest.clone();
+    suite = suite.case_with_subtests("instruction: a process in the debug kernel", move || {
+        processes.whole_suite(Transport::Instruction, scale.ring_calls.min(RING_CALLS))
+    });
     for transport in Transport::ALL {
+        let Some(requests) = scale.hostile_requests else {
+            break;
+        };
+        // By the others only the trap differs, and where it is prepared.
+        let requests = match transport {
+            Transport::Instruction => requests,
+            _ => requests / OTHER_TRANSPORTS,
+        };
         let guest = guest.clone();
         suite = suite.case_with_subtests(
-            format!("{transport}: a process in the debug kernel"),
-            move || guest.whole_suite(transport, scale.ring_calls.min(RING_CALLS)),
-        );
-    }
-    if let Some(requests) = scale.hostile_requests {
-        let guest = guest.clone();
-        suite = suite.case_with_subtests(
-            format!("instruction: {requests} hostile requests in the debug kernel"),
-            move || guest.attacked(requests, scale.hostile_seed),
+            format!("{transport}: {requests} hostile requests in the debug kernel"),
+            move || guest.attacked(transport, requests, scale.hostile_seed),
         );
     }
     let refusing = guest.clone();
@@ -102,9 +110,14 @@ impl Guest {
         Ok(report)
     }
 
-    fn attacked(&self, requests: u64, seed: Option<u64>) -> Result<Report, String> {
+    fn attacked(
+        &self,
+        transport: Transport,
+        requests: u64,
+        seed: Option<u64>,
+    ) -> Result<Report, String> {
         let suite = hostile::suite_arguments(requests, seed);
-        let config = self.config(Transport::Instruction, &suite)?;
+        let config = self.config(transport, &suite)?;
         let (run, report) = hostile::attacked(config, requests, LIMIT)?;
         pass_on(&run.console);
         Ok(report)
