@@ -58,7 +58,7 @@ fn parse(said: &str) -> Option<Vec<bool>> {
     let mut bits = Vec::new();
     for start in (0..digits.len()).step_by(2) {
         let byte = u8::from_str_radix(&digits[start..start + 2], 16).ok()?;
-        bits.extend((0..8).map(|bit| byte & 1 << bit != 0));
+        bits.extend((0..8).map(|bit| byte & (1 << bit) != 0));
     }
     bits.truncate(count);
     Some(bits)
