@@ -3,14 +3,14 @@
  * Collects the execution counters of a module, which LLVM's instrumentation keeps in the
  * module's own memory, past the module's end: also past the end of one whose init failed.
  *
- * debugfs:lab_coverage has one bit for each counter, set if it was ever not zero, as
+ * debugfs:lab_coverage has the sum of each counter over all of the module's lives, as
  *
- *	COUNTERS HEX
+ *	COUNTERS HEX,HEX,...
  *
- * with the lowest bit of the first byte first; HEX is empty if no module was seen.
+ * where nothing stands for 0. The numbers themselves are needed: LLVM calculates what it has
+ * no counter for from differences of others.
  */
 
-#include <linux/bitmap.h>
 #include <linux/debugfs.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -22,22 +22,17 @@
 #define COUNTERS_MAX 32768
 
 static DEFINE_MUTEX(lock);
-static DECLARE_BITMAP(executed, COUNTERS_MAX);
+static u64 executed[COUNTERS_MAX];
 static size_t counters;
 
 /* The module that is loaded now, if one is. */
 static struct module *watched;
 static const u64 *watched_begin;
 
-static void collect(void)
+/* Over the module's lives, the present one included. */
+static u64 sum(size_t index)
 {
-	size_t index;
-
-	if (!watched)
-		return;
-	for (index = 0; index < counters; index++)
-		if (READ_ONCE(watched_begin[index]))
-			__set_bit(index, executed);
+	return executed[index] + (watched ? READ_ONCE(watched_begin[index]) : 0);
 }
 
 /* Called by the constructor of a module, before its init; one module at a time. */
@@ -57,11 +52,14 @@ EXPORT_SYMBOL_GPL(lab_coverage_watch);
 /* Its memory goes next, and nothing of it runs any more. */
 static int on_module(struct notifier_block *block, unsigned long state, void *module)
 {
+	size_t index;
+
 	if (state != MODULE_STATE_GOING)
 		return NOTIFY_DONE;
 	guard(mutex)(&lock);
 	if (module == watched) {
-		collect();
+		for (index = 0; index < counters; index++)
+			executed[index] = sum(index);
 		watched = NULL;
 	}
 	return NOTIFY_OK;
@@ -71,14 +69,16 @@ static struct notifier_block notifier = { .notifier_call = on_module };
 
 static int lab_coverage_show(struct seq_file *file, void *unused)
 {
-	const u8 *bytes = (const u8 *)executed;
 	size_t index;
 
 	guard(mutex)(&lock);
-	collect();
 	seq_printf(file, "%zu ", counters);
-	for (index = 0; index < DIV_ROUND_UP(counters, 8); index++)
-		seq_printf(file, "%02x", bytes[index]);
+	for (index = 0; index < counters; index++) {
+		if (index)
+			seq_putc(file, ',');
+		if (sum(index))
+			seq_printf(file, "%llx", sum(index));
+	}
 	seq_putc(file, '\n');
 	return 0;
 }

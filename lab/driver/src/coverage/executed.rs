@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The counters that were ever not zero, as consoles say it.
+//! How often the counters were passed, as consoles say it.
 
-/// How a line about the counters begins; `N HEX` follows, as `lab/coverage` writes it.
+/// How a line about the counters begins; `N HEX,HEX,…` follows, as `lab/coverage` writes it.
 const MARK: &str = "lab-coverage: ";
 
-/// One bit for each counter.
+/// The counters, summed over all guests.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Executed(Vec<bool>);
+pub(crate) struct Executed(Vec<u64>);
 
 impl Executed {
     /// What all lines of a console say together, or why that cannot be said.
     pub(crate) fn of_console(lines: &[String]) -> Result<Self, String> {
-        let mut all: Option<Vec<bool>> = None;
+        let mut all: Option<Vec<u64>> = None;
         for line in lines {
             let Some((_, said)) = line.split_once(MARK) else {
                 continue;
@@ -20,8 +20,8 @@ impl Executed {
             match &mut all {
                 None => all = Some(one),
                 Some(all) if all.len() == one.len() => {
-                    for (bit, also) in all.iter_mut().zip(one) {
-                        *bit |= also;
+                    for (sum, also) in all.iter_mut().zip(one) {
+                        *sum = sum.saturating_add(also);
                     }
                 }
                 Some(all) => {
@@ -42,26 +42,24 @@ impl Executed {
         self.0.len()
     }
 
-    /// The counters as the module would hold them: 1 or 0.
+    /// The counters as one module would hold them that had done all of it.
     pub(crate) fn counters(&self) -> impl Iterator<Item = u64> + '_ {
-        self.0.iter().map(|bit| u64::from(*bit))
+        self.0.iter().copied()
     }
 }
 
-/// `N HEX`: N bits, the lowest of the first byte first.
-fn parse(said: &str) -> Option<Vec<bool>> {
-    let (count, digits) = said.trim_end().split_once(' ')?;
+/// `N HEX,HEX,…`: N numbers, of which those that are 0 are empty.
+fn parse(said: &str) -> Option<Vec<u64>> {
+    let (count, numbers) = said.trim_end_matches(['\r', '\n']).split_once(' ')?;
     let count: usize = count.parse().ok()?;
-    if count == 0 || digits.len() != count.div_ceil(8) * 2 || !digits.is_ascii() {
-        return None;
-    }
-    let mut bits = Vec::new();
-    for start in (0..digits.len()).step_by(2) {
-        let byte = u8::from_str_radix(&digits[start..start + 2], 16).ok()?;
-        bits.extend((0..8).map(|bit| byte & (1 << bit) != 0));
-    }
-    bits.truncate(count);
-    Some(bits)
+    let numbers: Vec<u64> = numbers
+        .split(',')
+        .map(|number| match number {
+            "" => Some(0),
+            digits => u64::from_str_radix(digits, 16).ok(),
+        })
+        .collect::<Option<_>>()?;
+    (count > 0 && numbers.len() == count).then_some(numbers)
 }
 
 #[cfg(test)]
@@ -75,9 +73,9 @@ mod tests {
 
     #[test]
     fn lines_add_up() {
-        let executed = of(&["ok 1 a", "lab-coverage: 10 0102", "lab-coverage: 10 8000"]);
+        let executed = of(&["ok 1 a", "lab-coverage: 4 1,,ff,", "lab-coverage: 4 2,,1,3"]);
         let counters: Vec<u64> = executed.expect("two lines").counters().collect();
-        assert_eq!(counters, [1, 0, 0, 0, 0, 0, 0, 1, 0, 1]);
+        assert_eq!(counters, [3, 0, 0x100, 3]);
     }
 
     #[test]
@@ -86,9 +84,9 @@ mod tests {
             &[][..],
             &["lab-coverage: "],
             &["lab-coverage: 0 "],
-            &["lab-coverage: 9 01"],
-            &["lab-coverage: 8 0x"],
-            &["lab-coverage: 8 01", "lab-coverage: 9 0101"],
+            &["lab-coverage: 9 1"],
+            &["lab-coverage: 1 0x"],
+            &["lab-coverage: 1 1", "lab-coverage: 2 1,1"],
         ] {
             assert!(of(lines).is_err(), "{lines:?}");
         }

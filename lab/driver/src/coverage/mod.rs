@@ -2,8 +2,8 @@
 //! Which lines of the module the programs of a suite executed.
 //!
 //! The module for the kernel of our own counts how often each region of its code is
-//! executed. `lab/coverage` collects the counters in the guests, whose consoles say in one
-//! line each which of them were ever not zero; together with what the compiler wrote into
+//! executed. `lab/coverage` collects the counters in the guests, whose consoles say them in one
+//! line each; together with what the compiler wrote into
 //! `hcall.ko`, LLVM's own tools make lines of that.
 
 mod executed;
