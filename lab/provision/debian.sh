@@ -134,3 +134,35 @@ download_packages() {
     say "downloading $*"
     download_exactly "$directory" "${exact[@]}"
 }
+
+# Sets version and root, as the index has them.
+look_up_tool() {
+    version=$(package_version "$2")
+    root=$CACHE/$1/${version#*:}
+}
+
+# packaged_tool KIND PACKAGE COMMAND…: prints the cache entry KIND of PACKAGE's version, which
+# COMMAND VERSION DIRECTORY makes.
+packaged_tool() {
+    local kind=$1 package=$2 version root cached
+    shift 2
+    need_index
+    look_up_tool "$kind" "$package"
+    if [[ -z $version ]]; then
+        # An earlier checkout wrote this index.
+        need_index 0
+        look_up_tool "$kind" "$package"
+    elif [[ ! -d $root ]]; then
+        need_index 10
+        look_up_tool "$kind" "$package"
+    fi
+    if [[ -z $version || ! -d $root ]] && offline; then
+        cached=$(newest_entry "$kind")
+        [[ -z $cached ]] || say "offline: taking the cached $kind ${cached##*/}"
+        root=${cached:-$root}
+    fi
+    [[ $root != "$CACHE/$kind/" ]] ||
+        die "the archive's index has no package $package: run again with HCALL_REFRESH=1"
+    cache_entry "$root" "$@" "$version"
+    printf '%s\n' "$root"
+}

@@ -24,27 +24,4 @@ build() {
     rm -rf -- "$work"
 }
 
-# Sets version and root as the index has them.
-look_up() {
-    version=$(package_version "clang-$LLVM")
-    root=$CACHE/llvm/${version#*:}
-}
-
-need_index
-look_up
-if [[ -z $version ]]; then
-    # An earlier checkout wrote this index.
-    need_index 0
-    look_up
-elif [[ ! -d $root ]]; then
-    need_index 10
-    look_up
-fi
-if [[ -z $version || ! -d $root ]] && offline; then
-    cached=$(newest_entry llvm)
-    [[ -z $cached ]] || say "offline: taking the cached LLVM ${cached##*/}"
-    root=${cached:-$root}
-fi
-[[ $root != "$CACHE/llvm/" ]] || die "the index of $SUITE has no package clang-$LLVM: run again with HCALL_REFRESH=1"
-cache_entry "$root" build "$version"
-printf '%s\n' "$root"
+packaged_tool llvm "clang-$LLVM" build

@@ -45,27 +45,4 @@ build() {
     "$directory/qemu-system-x86_64" --version >&2 || die "the QEMU that was fetched does not run here"
 }
 
-# Sets version and root as the index has them.
-look_up() {
-    version=$(package_version qemu-system-x86)
-    root=$CACHE/qemu/${version#*:}
-}
-
-need_index
-look_up
-if [[ -z $version ]]; then
-    # An earlier checkout wrote this index.
-    need_index 0
-    look_up
-elif [[ ! -d $root ]]; then
-    need_index 10
-    look_up
-fi
-if [[ -z $version || ! -d $root ]] && offline; then
-    cached=$(newest_entry qemu)
-    [[ -z $cached ]] || say "offline: taking the cached QEMU ${cached##*/}"
-    root=${cached:-$root}
-fi
-[[ $root != "$CACHE/qemu/" ]] || die "the index of $SUITE-backports has no package qemu-system-x86: run again with HCALL_REFRESH=1"
-cache_entry "$root" build "$version"
-printf '%s\n' "$root"
+packaged_tool qemu qemu-system-x86 build
