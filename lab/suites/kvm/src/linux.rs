@@ -17,7 +17,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 /// What a boot and the whole device suite may take, nested and on busy cores.
-pub(crate) const LIMIT: Duration = Duration::from_secs(150);
+pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
 /// `noxsave`: XSAVE set-up of a nested guest panics under some emulators. `reboot=k`: the
 /// end of the guest is a reset by the keyboard controller. `cryptomgr.notests`: in an
