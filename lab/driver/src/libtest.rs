@@ -28,9 +28,7 @@ impl Libtest {
         self.leave_program();
         let score = &mut self.score;
         if !finished.succeeded() && score.failures.is_empty() {
-            let mut why = vec![finished.how()];
-            why.extend(finished.last_lines());
-            score.fail("cargo test", why);
+            score.fail("cargo test", finished.failure());
         }
         for (_, why) in &mut score.failures {
             if why.is_empty() {

@@ -6,7 +6,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
-use hcall_ktap::Report;
 
 use crate::process::{Collect, Group, Job};
 use crate::provision;
@@ -25,13 +24,7 @@ pub(crate) fn stage(workshop: &mut Workshop) -> Result<Score> {
         .group(Group::Callers)
         .limit(provision::LIMIT)
         .run(workshop, &mut collect)?;
-    let report = Report::parse(collect.output.iter().map(String::as_str));
-    let mut score = Score::of_report(NAME, &report);
-    if !finished.succeeded() && !report.failed() {
-        let mut why = vec![finished.how()];
-        why.extend(finished.last_lines());
-        score.fail(format!("{NAME}/exit status"), why);
-    }
+    let score = Score::of_program(NAME, &collect.output, &finished);
     if score.failures.is_empty() {
         // Already set if the stage was run before in this run.
         let _ = workshop.packages.set(directory);

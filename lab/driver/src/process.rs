@@ -121,6 +121,13 @@ impl Finished {
         }
     }
 
+    /// How it ended, and its last lines.
+    pub(crate) fn failure(&self) -> Vec<String> {
+        let mut why = vec![self.how()];
+        why.extend(self.last_lines());
+        why
+    }
+
     /// The last lines and where the others are.
     pub(crate) fn last_lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.tail.iter().cloned().collect();

@@ -3,6 +3,8 @@
 
 use hcall_ktap::{Outcome, Report, Tally, TestReport};
 
+use crate::process::Finished;
+
 /// A result of many tests, from whatever source.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Score {
@@ -59,6 +61,16 @@ impl Score {
         };
         for test in &report.tests {
             score.note(&format!("{prefix}/{}", test.name), test);
+        }
+        score
+    }
+
+    /// The score of a program that prints a report: it must also succeed, if no test failed.
+    pub(crate) fn of_program(prefix: &str, output: &[String], finished: &Finished) -> Self {
+        let report = Report::parse(output.iter().map(String::as_str));
+        let mut score = Self::of_report(prefix, &report);
+        if !finished.succeeded() && !report.failed() {
+            score.fail(format!("{prefix}/exit status"), finished.failure());
         }
         score
     }

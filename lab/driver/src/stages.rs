@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hcall_ktap::Report;
 
 use crate::bench;
 use crate::cargo::{self, NONE, PACKAGE_32, UNIKERNEL_PACKAGES};
 use crate::libtest::Libtest;
 use crate::packages;
 use crate::places::is_installed;
-use crate::process::{Collect, Finished, Job};
+use crate::process::{Collect, Job};
 use crate::provision::{self, none_target_arguments, Flavour};
 use crate::score::Score;
 use crate::suite;
@@ -365,12 +364,7 @@ fn local_kvm(workshop: &mut Workshop) -> Result<Score> {
         .arguments(["--ring-calls", "20000"])
         .limit(Duration::from_secs(180))
         .run(workshop, &mut collect)?;
-    let report = Report::parse(collect.output.iter().map(String::as_str));
-    let mut score = Score::of_report("local KVM", &report);
-    if !finished.succeeded() && !report.failed() {
-        score.fail("local KVM/exit status", failure_of(&finished));
-    }
-    Ok(score)
+    Ok(Score::of_program("local KVM", &collect.output, &finished))
 }
 
 /// A job that is one test: it passes by succeeding.
@@ -379,11 +373,5 @@ fn one_check(name: &str, job: Job, workshop: &Workshop) -> Result<Score> {
     if finished.succeeded() {
         return Ok(Score::passed());
     }
-    Ok(Score::failed(name, failure_of(&finished)))
-}
-
-fn failure_of(finished: &Finished) -> Vec<String> {
-    let mut why = vec![finished.how()];
-    why.extend(finished.last_lines());
-    why
+    Ok(Score::failed(name, finished.failure()))
 }
