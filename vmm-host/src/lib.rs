@@ -83,6 +83,8 @@ pub mod core_calls;
 pub mod cpuid;
 pub mod decode;
 mod dispatch;
+#[cfg(feature = "extend")]
+pub mod extend;
 pub mod host;
 pub mod hypercall;
 pub mod intercept;
