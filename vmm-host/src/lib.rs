@@ -85,6 +85,9 @@ pub mod decode;
 mod dispatch;
 #[cfg(feature = "extend")]
 pub mod extend;
+#[cfg(feature = "_fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod host;
 pub mod hypercall;
 pub mod intercept;

@@ -20,6 +20,8 @@
 //! | `wiring` | doorbells and interrupts |
 
 mod config;
+#[cfg(feature = "_fuzzing")]
+mod inline;
 mod interrupts;
 mod policy;
 mod region;
@@ -29,6 +31,9 @@ mod service;
 mod wiring;
 
 pub use config::RingConfig;
+#[cfg(feature = "_fuzzing")]
+#[doc(hidden)]
+pub use inline::InlineRing;
 pub use region::HostRegion;
 pub use wiring::{Doorbell, KvmWiring, RingWiring, WiringError};
 

@@ -39,6 +39,8 @@ pub use config::{
     VmConfig,
 };
 pub use error::VmError;
+#[cfg(feature = "_fuzzing")]
+pub(crate) use loader::{load, Guest};
 #[cfg(feature = "cli")]
 pub(crate) use machine::open_kvm;
 pub use machine::{Stopper, Vm};
