@@ -12,6 +12,7 @@ mod coverage;
 mod demonstration;
 mod description;
 mod follow;
+mod fuzzing;
 mod initramfs;
 mod interrupt;
 mod libtest;
@@ -57,6 +58,8 @@ enum Command {
     Run,
     /// Measure what hypercalls cost.
     Bench(bench::Arguments),
+    /// Run the fuzz targets.
+    Fuzz(fuzzing::Arguments),
     /// Run one suite of lab/suites.toml.
     Suite {
         /// Its name.
@@ -87,6 +90,7 @@ fn run(command: Command, verbosity: Verbosity) -> Result<ExitCode> {
         Command::Test { only } => test::run(&mut workshop, &only),
         Command::Run => demonstration::run(&mut workshop),
         Command::Bench(arguments) => bench::run(&mut workshop, &arguments),
+        Command::Fuzz(arguments) => test::run_fuzzing(&mut workshop, &arguments),
         Command::Suite { name } => test::run_suite(&mut workshop, &name),
     }
 }

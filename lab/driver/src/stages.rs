@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::bench;
 use crate::cargo::{self, NONE, PACKAGE_32, UNIKERNEL_PACKAGES};
+use crate::fuzzing;
 use crate::libtest::Libtest;
 use crate::packages;
 use crate::places::is_installed;
@@ -61,6 +62,10 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage {
         name: "Miri on hcall-abi",
         run: miri,
+    },
+    Stage {
+        name: "fuzzing",
+        run: fuzzing::stage,
     },
     Stage {
         name: "oldest Rust",
