@@ -5,16 +5,21 @@ use crate::batch::BATCH_LIMIT;
 use crate::core_calls::{self, CoreServices};
 use crate::cpuid::{self, CpuidError};
 use crate::decode::{self, DecodedCall};
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{Dispatcher, PanicPolicy};
 use crate::hypercall::{Hypercall, Mode, Origin, Source, Vcpu};
 use crate::intercept::{self, InterceptError};
 use crate::memory::CopyGuestMemory;
+use crate::observation::{Observation, Spans};
 use crate::ring::{RingConfig, RingWiring, Rings};
 use crate::stats::{Counters, Shard};
 use crate::table::{Callers, Entry, HypercallTable, Snapshot, TableCache};
+#[cfg(feature = "watch")]
+use crate::watch::Watch;
 use hcall_abi::cpuid::{Advertisement, Features, Limits};
 use hcall_abi::result::MAX_PAYLOAD_32;
-use hcall_abi::{encode_result, encode_result_32, Transport, TransportSet, ABI_VERSION};
+use hcall_abi::{
+    encode_result, encode_result_32, HypercallNumber, Transport, TransportSet, ABI_VERSION,
+};
 use kvm_bindings::{kvm_run, CpuId, KVM_EXIT_HYPERCALL, KVM_EXIT_XEN, KVM_SYNC_X86_REGS};
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd, VmFd};
 use std::fmt;
@@ -42,6 +47,13 @@ pub enum StopReason {
     Exit(u8),
     /// The guest called `PANIC` with this message.
     Panic(String),
+    /// A handler panicked, and the host has [`PanicPolicy::EndVm`].
+    HandlerPanicked {
+        /// The number that was called.
+        number: HypercallNumber,
+        /// What the panic said.
+        message: String,
+    },
 }
 
 impl fmt::Display for StopReason {
@@ -49,6 +61,12 @@ impl fmt::Display for StopReason {
         match self {
             Self::Exit(code) => write!(formatter, "the guest exited with status {code}"),
             Self::Panic(message) => write!(formatter, "the guest panicked: {message}"),
+            Self::HandlerPanicked { number, message } => {
+                write!(
+                    formatter,
+                    "the handler of hypercall {number} panicked: {message}"
+                )
+            }
         }
     }
 }
@@ -92,6 +110,8 @@ impl HypercallHost {
                 counters: Arc::default(),
                 memory: Arc::new(memory),
                 callers: Callers::default(),
+                on_panic: PanicPolicy::default(),
+                stop_listener: None,
                 rings: None,
             },
             offered,
@@ -104,6 +124,67 @@ impl HypercallHost {
     pub fn with_callers(mut self, callers: Callers) -> Self {
         self.dispatcher.callers = callers;
         self
+    }
+
+    /// Sets what the panic of a handler does; by default the VM goes on.
+    #[must_use]
+    pub fn with_panic_policy(mut self, policy: PanicPolicy) -> Self {
+        self.dispatcher.on_panic = policy;
+        self
+    }
+
+    /// Has `listener` told that a call through a ring ends the VM, as the panic of its
+    /// handler does by [`PanicPolicy::EndVm`]. It is called on the ring's thread; calls of
+    /// vCPUs are told by [`Disposition::Stop`]. Call it before
+    /// [`with_rings`](Self::with_rings).
+    #[must_use]
+    pub fn with_stop_listener(
+        mut self,
+        listener: impl Fn(StopReason) + Send + Sync + 'static,
+    ) -> Self {
+        self.dispatcher.stop_listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// Counts and times the calls of each number, to be read with [`watch`](Self::watch).
+    /// Call it before anything is registered.
+    ///
+    /// # Panics
+    ///
+    /// If there are handlers already, core calls and rings included: they would go unwatched.
+    #[cfg(feature = "watch")]
+    #[must_use]
+    pub fn with_watching(self) -> Self {
+        self.observe(|observation| observation.watch = Some(Arc::default()))
+    }
+
+    /// Makes each call a span of `tracing`, with its arguments and its answer, at level
+    /// TRACE. Call it before anything is registered.
+    ///
+    /// # Panics
+    ///
+    /// As [`with_watching`](Self::with_watching).
+    #[must_use]
+    pub fn with_call_spans(self) -> Self {
+        self.observe(|observation| observation.spans = Spans::On)
+    }
+
+    fn observe(mut self, change: impl FnOnce(&mut Observation)) -> Self {
+        let table = &mut self.dispatcher.table;
+        assert!(
+            table.registrations().is_empty(),
+            "calls are observed from the first registration on"
+        );
+        let mut observation = table.observation().clone();
+        change(&mut observation);
+        *table = Arc::new(HypercallTable::observed(observation));
+        self
+    }
+
+    /// What is recorded of each number's calls, if the host watches.
+    #[cfg(feature = "watch")]
+    pub fn watch(&self) -> Option<&Arc<Watch>> {
+        self.dispatcher.table.observation().watch.as_ref()
     }
 
     /// Registers the core calls PROBE … BATCH, and advertises them.
@@ -232,7 +313,8 @@ impl HypercallHost {
     /// [`recognise`](Self::recognise) said. A loop is better off with
     /// [`vcpu_calls`](Self::vcpu_calls).
     ///
-    /// A handler that panics gives the guest −EIO, is counted, and the VM goes on.
+    /// A handler that panics gives the guest −EIO, is counted, and the VM goes on, unless
+    /// [`with_panic_policy`](Self::with_panic_policy) says otherwise.
     pub fn dispatch(
         &self,
         vcpu: &mut impl Vcpu,
@@ -369,7 +451,10 @@ impl CallingVcpu<'_> {
         answer_vcpu(vcpu.kvm_run(), answer);
         match stop {
             None => Disposition::Resume,
-            Some(reason) => Disposition::Stop(*reason),
+            Some(reason) => match dispatcher.stop_reason(*reason) {
+                None => Disposition::Resume,
+                Some(reason) => Disposition::Stop(reason),
+            },
         }
     }
 

@@ -73,6 +73,8 @@
 //! | [`ring`] | calls through shared memory |
 //! | [`batch`] | BATCH: many calls for one exit |
 //! | [`probe`] | what works on this machine |
+//! | [`watch`] | counts and latencies of each number (feature `watch`) |
+//! | [`extend`] | handlers from outside of the program (feature `extend`) |
 //! | [`vmm`] | a VMM that boots unikernels and Linux (feature `vmm`) |
 //! | [`cli`] | its command line (feature `cli`) |
 
@@ -91,6 +93,7 @@ pub mod intercept;
 mod kick;
 mod long_mode;
 pub mod memory;
+mod observation;
 pub mod probe;
 mod protected_mode;
 pub mod ring;
@@ -98,9 +101,12 @@ pub mod stats;
 pub mod table;
 #[cfg(feature = "vmm")]
 pub mod vmm;
+#[cfg(feature = "watch")]
+pub mod watch;
 
+pub use dispatch::PanicPolicy;
 pub use hcall_abi as abi;
 pub use hcall_abi::{Errno, Gpa, HypercallNumber, Transport, TransportSet};
 pub use host::{Disposition, HypercallHost, StopReason, VcpuCalls};
 pub use hypercall::{Cpl, Hypercall, HypercallResult, Mode, Origin};
-pub use table::{Callers, HypercallTable, TableError};
+pub use table::{Callers, HypercallTable, Owner, Registration, TableError};

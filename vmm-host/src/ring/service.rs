@@ -5,6 +5,7 @@
 use super::policy::Policy;
 use super::RingId;
 use crate::dispatch::Dispatcher;
+use crate::host::StopReason;
 use crate::hypercall::{Cpl, Hypercall, Mode, Origin, Source};
 use crate::stats::Outcome;
 use crate::table::Snapshot;
@@ -193,8 +194,26 @@ impl Service {
             stop: None,
         };
         let answer = self.dispatcher.answer(table, found, &mut call);
-        if call.stop.is_some() {
-            return refuse(Outcome::Failed, Errno::EINVAL);
+        match call.stop {
+            None => answer,
+            Some(reason) => self.answer_stopping(*reason, answer),
+        }
+    }
+
+    /// The answer to a call whose handler asked for the VM's end, which no call through a ring
+    /// can bring about, or panicked, which may.
+    #[cold]
+    fn answer_stopping(&self, reason: StopReason, answer: i64) -> i64 {
+        if !matches!(reason, StopReason::HandlerPanicked { .. }) {
+            let counters = self.dispatcher.counters.of_ring(self.id);
+            counters.count_outcome(Outcome::Failed);
+            return encode_result(Err(Errno::EINVAL));
+        }
+        if let Some(reason) = self.dispatcher.stop_reason(reason) {
+            match &self.dispatcher.stop_listener {
+                Some(listener) => listener(reason),
+                None => tracing::error!(%reason, "nobody ends the VM for a ring"),
+            }
         }
         answer
     }

@@ -7,6 +7,7 @@ use super::loader::Entry;
 use crate::host::{Disposition, HypercallHost, StopReason};
 use crate::protected_mode;
 use hcall_abi::result::KVM_ENOSYS_RESULT;
+use hcall_abi::HypercallNumber;
 use kvm_bindings::{kvm_regs, CpuId};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use std::fmt;
@@ -21,6 +22,13 @@ pub enum End {
     Exit(u8),
     /// The guest called `PANIC` with this message.
     Panic(String),
+    /// A handler panicked, and [`PanicPolicy::EndVm`](crate::PanicPolicy::EndVm) was wanted.
+    HandlerPanicked {
+        /// The number that was called.
+        number: HypercallNumber,
+        /// What the panic said.
+        message: String,
+    },
     /// The guest reset the machine by the keyboard controller.
     Reset,
     /// The guest switched the machine off, by ACPI.
@@ -40,6 +48,12 @@ impl fmt::Display for End {
         match self {
             Self::Exit(code) => write!(formatter, "the guest exited with status {code}"),
             Self::Panic(message) => write!(formatter, "the guest panicked: {message}"),
+            Self::HandlerPanicked { number, message } => {
+                write!(
+                    formatter,
+                    "the handler of hypercall {number} panicked: {message}"
+                )
+            }
             Self::Reset => formatter.write_str("the guest reset the machine"),
             Self::PowerOff => formatter.write_str("the guest switched the machine off"),
             Self::Halted => formatter.write_str("the guest halted"),
@@ -57,6 +71,9 @@ impl From<StopReason> for End {
         match reason {
             StopReason::Exit(code) => Self::Exit(code),
             StopReason::Panic(message) => Self::Panic(message),
+            StopReason::HandlerPanicked { number, message } => {
+                Self::HandlerPanicked { number, message }
+            }
         }
     }
 }
