@@ -5,7 +5,7 @@
 //! for right after an exit no code and no data is cached.
 
 use crate::batch;
-use crate::hypercall::{Cpl, Hypercall, HypercallResult};
+use crate::hypercall::{Cpl, Hypercall, HypercallResult, Nesting};
 use crate::memory::CopyGuestMemory;
 use crate::ring::{RingRequest, Rings};
 use crate::stats::{Counters, Outcome, Shard};
@@ -111,10 +111,10 @@ impl Dispatcher {
 
     #[inline(never)]
     fn answer_batch(&self, table: &Snapshot, call: &mut Hypercall<'_>) -> i64 {
-        let memory = call.memory;
-        let result = batch::answer_all(memory.as_ref(), call.arguments, |entry| {
+        call.nesting = Nesting::InBatch;
+        let result = batch::answer_all(self.memory.as_ref(), call.arguments, |entry| {
             let answer = self.answer_entry(table, entry, call);
-            (answer, call.stop.is_some())
+            (answer, call.request.is_some())
         });
         encode(call, result)
     }

@@ -5,7 +5,7 @@
 use super::policy::Policy;
 use super::RingId;
 use crate::dispatch::Dispatcher;
-use crate::hypercall::{Cpl, Hypercall, Mode, Origin, Source};
+use crate::hypercall::{Cpl, Hypercall, Mode, Nesting, Origin, Source};
 use crate::stats::Outcome;
 use crate::table::Snapshot;
 use hcall_abi::ring::{RingCompletion, RingEntry, RingLayout, REASON_HOST};
@@ -188,12 +188,13 @@ impl Service {
             source: Source::Ring(self.id),
             cpl: self.cpl,
             mode: self.mode,
-            memory: &self.dispatcher.memory,
+            nesting: Nesting::Alone,
+            dispatcher: &self.dispatcher,
             counters,
-            stop: None,
+            request: None,
         };
         let answer = self.dispatcher.answer(table, found, &mut call);
-        if call.stop.is_some() {
+        if call.request.is_some() {
             return refuse(Outcome::Failed, Errno::EINVAL);
         }
         answer
