@@ -6,7 +6,7 @@
 
 use crate::batch;
 use crate::host::StopReason;
-use crate::hypercall::{Cpl, Hypercall, HypercallResult};
+use crate::hypercall::{Cpl, Hypercall, HypercallResult, Nesting, Request};
 use crate::memory::CopyGuestMemory;
 use crate::observation::Watched;
 use crate::ring::{RingRequest, Rings};
@@ -46,15 +46,15 @@ fn encode(call: &Hypercall<'_>, result: HypercallResult) -> i64 {
     }
 }
 
-/// The answer of a handler that panicked. What else comes of it is decided where the reason to
-/// stop is looked at: see [`Dispatcher::stop_reason`].
+/// The answer of a handler that panicked. What else comes of it is decided where requests are
+/// granted: see [`Dispatcher::settle`].
 #[cold]
 fn panicked(call: &mut Hypercall<'_>, payload: Box<dyn Any + Send>) -> i64 {
     let number = call.number();
     let message = message_of(payload);
     tracing::error!(%number, message, "the handler of a hypercall panicked");
     // What the handler asked for before does not count: it did not return.
-    call.stop = Some(Box::new(StopReason::HandlerPanicked { number, message }));
+    call.request = Some(Box::new(Request::Panicked { number, message }));
     call.fail(Outcome::Panicked, Errno::EIO)
 }
 
@@ -135,12 +135,16 @@ impl Dispatcher {
         watched.observe(call, |answerer, call| self.answer_by(answerer, table, call))
     }
 
-    /// Why the VM ends with a call whose handler left this `reason` for it, if it does.
+    /// What is left of a handler's request: nothing of a panic, unless that ends the VM.
     #[cold]
-    pub(crate) fn stop_reason(&self, reason: StopReason) -> Option<StopReason> {
-        match (&reason, self.on_panic) {
-            (StopReason::HandlerPanicked { .. }, PanicPolicy::Answer) => None,
-            _ => Some(reason),
+    pub(crate) fn settle(&self, request: Request) -> Option<Request> {
+        match (request, self.on_panic) {
+            (Request::Panicked { .. }, PanicPolicy::Answer) => None,
+            (Request::Panicked { number, message }, PanicPolicy::EndVm) => {
+                let reason = StopReason::HandlerPanicked { number, message };
+                Some(Request::Stop(reason))
+            }
+            (request, _) => Some(request),
         }
     }
 
@@ -168,10 +172,10 @@ impl Dispatcher {
 
     #[inline(never)]
     fn answer_batch(&self, table: &Snapshot, call: &mut Hypercall<'_>) -> i64 {
-        let memory = call.memory;
-        let result = batch::answer_all(memory.as_ref(), call.arguments, |entry| {
+        call.nesting = Nesting::InBatch;
+        let result = batch::answer_all(self.memory.as_ref(), call.arguments, |entry| {
             let answer = self.answer_entry(table, entry, call);
-            (answer, self.ends_the_vm(call))
+            (answer, self.ends_batch(call))
         });
         encode(call, result)
     }
@@ -191,13 +195,13 @@ impl Dispatcher {
         self.answer(table, found, call)
     }
 
-    /// Whether the VM ends with the entry of a batch that has just been answered.
+    /// Whether the batch ends with the entry that has just been answered, because the VM does.
     #[inline]
-    fn ends_the_vm(&self, call: &mut Hypercall<'_>) -> bool {
-        if let Some(reason) = call.stop.take() {
-            call.stop = self.stop_reason(*reason).map(Box::new);
+    fn ends_batch(&self, call: &mut Hypercall<'_>) -> bool {
+        if let Some(request) = call.request.take() {
+            call.request = self.settle(*request).map(Box::new);
         }
-        call.stop.is_some()
+        call.request.is_some()
     }
 
     #[cold]

@@ -5,20 +5,21 @@ use crate::batch::BATCH_LIMIT;
 use crate::core_calls::{self, CoreServices};
 use crate::cpuid::{self, CpuidError};
 use crate::decode::{self, DecodedCall};
+use crate::deferred::{PendingAnswer, ReadyAnswer};
 use crate::dispatch::{Dispatcher, PanicPolicy};
-use crate::hypercall::{Hypercall, Mode, Origin, Source, Vcpu};
+use crate::hypercall::{Hypercall, Mode, Nesting, Origin, Request, Source, Vcpu};
 use crate::intercept::{self, InterceptError};
 use crate::memory::CopyGuestMemory;
 use crate::observation::{Observation, Spans};
 use crate::ring::{RingConfig, RingWiring, Rings};
-use crate::stats::{Counters, Shard};
+use crate::stats::{Counters, Outcome, Shard};
 use crate::table::{Callers, Entry, HypercallTable, Snapshot, TableCache};
 #[cfg(feature = "watch")]
 use crate::watch::Watch;
 use hcall_abi::cpuid::{Advertisement, Features, Limits};
 use hcall_abi::result::MAX_PAYLOAD_32;
 use hcall_abi::{
-    encode_result, encode_result_32, HypercallNumber, Transport, TransportSet, ABI_VERSION,
+    encode_result, encode_result_32, Errno, HypercallNumber, Transport, TransportSet, ABI_VERSION,
 };
 use kvm_bindings::{kvm_run, CpuId, KVM_EXIT_HYPERCALL, KVM_EXIT_XEN, KVM_SYNC_X86_REGS};
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd, VmFd};
@@ -30,13 +31,16 @@ use vm_memory::GuestMemory;
 pub const BUFFER_LIMIT: u32 = 64 * 1024;
 
 /// What the vCPU's thread does after a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Disposition {
     /// Runs the vCPU again; the answer is in place.
     Resume,
     /// Ends the VM.
     Stop(StopReason),
+    /// Waits for the answer, as it likes, and then has it
+    /// [put in place](VcpuCalls::complete) before it runs the vCPU again.
+    Wait(PendingAnswer),
 }
 
 /// Why a handler ended the VM.
@@ -323,6 +327,12 @@ impl HypercallHost {
     ) -> Disposition {
         self.vcpu_calls(vcpu_id).dispatch(vcpu, transport)
     }
+
+    /// As [`VcpuCalls::complete`].
+    pub fn complete(&self, vcpu: &mut impl Vcpu, answer: ReadyAnswer) {
+        self.vcpu_calls(answer.caller.vcpu_id)
+            .complete(vcpu, answer);
+    }
 }
 
 /// The answer as the caller's result register can hold it.
@@ -338,7 +348,12 @@ fn fit(answer: i64, call: &Hypercall<'_>) -> i64 {
 /// exit did not tell it.
 #[cold]
 fn fit_large(payload: i64, call: &Hypercall<'_>) -> i64 {
-    match call.mode() {
+    fit_mode(payload, call.mode())
+}
+
+/// The same, where the mode is known.
+fn fit_mode(payload: i64, mode: Result<Mode, Errno>) -> i64 {
+    match mode {
         Ok(Mode::Bits64) => payload,
         Ok(Mode::Bits32) => encode_result_32(Ok(payload as u64)).into(),
         Err(errno) => encode_result(Err(errno)),
@@ -358,6 +373,22 @@ fn answer_vcpu(run: &mut kvm_run, answer: i64) {
         _ => {
             run.s.regs.regs.rax = answer as u64;
             run.kvm_dirty_regs |= u64::from(KVM_SYNC_X86_REGS);
+        }
+    }
+}
+
+/// What the loop does for the sake of what a handler asked for, beside `answer`.
+#[cold]
+fn grant(request: Request, answer: i64, run: &mut kvm_run) -> Disposition {
+    match request {
+        Request::Stop(reason) => Disposition::Stop(reason),
+        Request::Panicked { .. } => Disposition::Resume,
+        // The handler failed after it had deferred.
+        Request::Defer(_) if answer < 0 => Disposition::Resume,
+        Request::Defer(pending) => {
+            // What the guest has if the VMM runs it without having waited.
+            answer_vcpu(run, encode_result(Err(Errno::EIO)));
+            Disposition::Wait(pending)
         }
     }
 }
@@ -409,6 +440,21 @@ impl VcpuCalls<'_> {
             None => caller.answer_other(table, vcpu, transport),
         }
     }
+
+    /// Puts in place what [`Disposition::Wait`] waited for; `vcpu`, which has not been run
+    /// since, may then run.
+    ///
+    /// # Panics
+    ///
+    /// If the call was another vCPU's.
+    pub fn complete(&mut self, vcpu: &mut impl Vcpu, answer: ReadyAnswer) {
+        assert_eq!(
+            answer.caller.vcpu_id, self.vcpu.id,
+            "an answer goes to the vCPU that made the call"
+        );
+        let answer = self.vcpu.encode(&answer, vcpu);
+        answer_vcpu(vcpu.kvm_run(), answer);
+    }
 }
 
 impl CallingVcpu<'_> {
@@ -441,21 +487,38 @@ impl CallingVcpu<'_> {
             },
             cpl: asked.cpl,
             mode: asked.mode,
-            memory: &dispatcher.memory,
+            nesting: Nesting::Alone,
+            dispatcher,
             counters: self.counters,
-            stop: None,
+            request: None,
         };
         let answer = dispatcher.answer(table, entry, &mut call);
         let answer = fit(answer, &call);
-        let stop = call.stop;
+        let request = call.request;
         answer_vcpu(vcpu.kvm_run(), answer);
-        match stop {
+        match request {
             None => Disposition::Resume,
-            Some(reason) => match dispatcher.stop_reason(*reason) {
+            Some(request) => match dispatcher.settle(*request) {
                 None => Disposition::Resume,
-                Some(reason) => Disposition::Stop(reason),
+                Some(request) => grant(request, answer, vcpu.kvm_run()),
             },
         }
+    }
+
+    /// The answer that was deferred, as far as it needs nothing but the caller.
+    fn encode(&self, answer: &ReadyAnswer, vcpu: &impl Vcpu) -> i64 {
+        if answer.result.is_err() {
+            self.counters.count_outcome(Outcome::Failed);
+        }
+        let encoded = encode_result(answer.result);
+        if encoded <= MAX_PAYLOAD_32 as i64 {
+            return encoded;
+        }
+        let mode = match answer.caller.mode {
+            Some(mode) => Ok(mode),
+            None => vcpu.mode().map_err(|_| Errno::EIO),
+        };
+        fit_mode(encoded, mode)
     }
 
     /// The same of a number outside hcall's own ranges, or one that nobody answers. Out of

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Getting a vCPU's thread out of KVM_RUN: a signal with a handler that does nothing.
+//! Getting a vCPU's thread out of KVM_RUN, by a signal with a handler that does nothing, and
+//! out of its sleep where it has parked itself.
 
 use std::os::raw::{c_int, c_void};
 use std::sync::OnceLock;
@@ -25,13 +26,14 @@ pub(crate) fn install() -> Result<(), errno::Error> {
     *INSTALLED.get_or_init(|| register_signal_handler(SIGRTMIN(), ignore))
 }
 
-/// Interrupts the system calls of `thread` until it has finished; it must look for a
-/// reason to do so whenever KVM_RUN returns EINTR.
+/// Interrupts the system calls and the sleep of `thread` until it has finished; it must look
+/// for a reason to do so whenever KVM_RUN returns EINTR and whenever it wakes.
 pub(crate) fn until_finished<T>(thread: &JoinHandle<T>) {
     let mut interval = FIRST_INTERVAL;
     while !thread.is_finished() {
         // A thread that has just finished cannot be signalled, and need not be.
         let _ = thread.kill(SIGRTMIN());
+        thread.thread().unpark();
         std::thread::sleep(interval);
         interval = (2 * interval).min(LONGEST_INTERVAL);
     }

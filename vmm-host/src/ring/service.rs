@@ -5,8 +5,7 @@
 use super::policy::Policy;
 use super::RingId;
 use crate::dispatch::Dispatcher;
-use crate::host::StopReason;
-use crate::hypercall::{Cpl, Hypercall, Mode, Origin, Source};
+use crate::hypercall::{Cpl, Hypercall, Mode, Nesting, Origin, Request, Source};
 use crate::stats::Outcome;
 use crate::table::Snapshot;
 use hcall_abi::ring::{RingCompletion, RingEntry, RingLayout, REASON_HOST};
@@ -189,27 +188,28 @@ impl Service {
             source: Source::Ring(self.id),
             cpl: self.cpl,
             mode: self.mode,
-            memory: &self.dispatcher.memory,
+            nesting: Nesting::Alone,
+            dispatcher: &self.dispatcher,
             counters,
-            stop: None,
+            request: None,
         };
         let answer = self.dispatcher.answer(table, found, &mut call);
-        match call.stop {
+        match call.request {
             None => answer,
-            Some(reason) => self.answer_stopping(*reason, answer),
+            Some(request) => self.answer_requesting(*request, answer),
         }
     }
 
     /// The answer to a call whose handler asked for the VM's end, which no call through a ring
     /// can bring about, or panicked, which may.
     #[cold]
-    fn answer_stopping(&self, reason: StopReason, answer: i64) -> i64 {
-        if !matches!(reason, StopReason::HandlerPanicked { .. }) {
+    fn answer_requesting(&self, request: Request, answer: i64) -> i64 {
+        let Request::Panicked { .. } = request else {
             let counters = self.dispatcher.counters.of_ring(self.id);
             counters.count_outcome(Outcome::Failed);
             return encode_result(Err(Errno::EINVAL));
-        }
-        if let Some(reason) = self.dispatcher.stop_reason(reason) {
+        };
+        if let Some(Request::Stop(reason)) = self.dispatcher.settle(request) {
             match &self.dispatcher.stop_listener {
                 Some(listener) => listener(reason),
                 None => tracing::error!(%reason, "nobody ends the VM for a ring"),

@@ -4,6 +4,7 @@
 use super::devices::{PortWrite, Ports};
 use super::error::{kvm, VmError};
 use super::loader::Entry;
+use crate::deferred::{PendingAnswer, ReadyAnswer};
 use crate::host::{Disposition, HypercallHost, StopReason};
 use crate::protected_mode;
 use hcall_abi::result::KVM_ENOSYS_RESULT;
@@ -13,6 +14,7 @@ use kvm_ioctls::{VcpuExit, VcpuFd};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::thread;
 
 /// How a VM ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,8 +144,8 @@ impl Vcpu {
         loop {
             // Looked at before every KVM_RUN: the signal that says so is lost if it comes
             // while an exit is handled.
-            if self.stop.load(Ordering::Relaxed) {
-                return Ok(End::Stopped);
+            if let Some(end) = self.attend() {
+                return Ok(end);
             }
             let exit = match self.fd.run() {
                 Ok(exit) => exit,
@@ -156,9 +158,38 @@ impl Vcpu {
                 }
                 continue;
             };
-            if let Disposition::Stop(reason) = calls.dispatch(&mut self.fd, transport) {
-                return Ok(reason.into());
+            match calls.dispatch(&mut self.fd, transport) {
+                Disposition::Resume => {}
+                Disposition::Stop(reason) => return Ok(reason.into()),
+                Disposition::Wait(pending) => match self.wait_for(pending) {
+                    Ok(answer) => calls.complete(&mut self.fd, answer),
+                    Err(end) => return Ok(end),
+                },
             }
+        }
+    }
+
+    /// Does what is asked of this vCPU from outside; `Some` if that is the end.
+    #[inline]
+    fn attend(&self) -> Option<End> {
+        self.stop.load(Ordering::Relaxed).then_some(End::Stopped)
+    }
+
+    /// Waits for an answer that a handler put off, or for the end that is asked for meanwhile.
+    /// Whoever asks for something [interrupts](crate::kick) the thread here as in KVM_RUN.
+    #[cold]
+    fn wait_for(&self, mut pending: PendingAnswer) -> Result<ReadyAnswer, End> {
+        let thread = thread::current();
+        pending.notify(move || thread.unpark());
+        loop {
+            pending = match pending.try_ready() {
+                Ok(answer) => return Ok(answer),
+                Err(pending) => pending,
+            };
+            if let Some(end) = self.attend() {
+                return Err(end);
+            }
+            thread::park();
         }
     }
 

@@ -2,8 +2,7 @@
 //! Where the calls of one number are recorded: by each vCPU and each ring for itself.
 
 use super::report::NumberStats;
-use crate::host::StopReason;
-use crate::hypercall::Hypercall;
+use crate::hypercall::{Hypercall, Request};
 use crate::stats::{shard_of, SHARDS};
 use hcall_abi::HypercallNumber;
 use hdrhistogram::Histogram;
@@ -65,10 +64,7 @@ impl Record {
         let start = Instant::now();
         let answer = answer(call);
         let elapsed = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let panicked = matches!(
-            call.stop.as_deref(),
-            Some(StopReason::HandlerPanicked { .. })
-        );
+        let panicked = matches!(call.request.as_deref(), Some(Request::Panicked { .. }));
         let shard = self.shards[shard_of(call.origin())].get_or_init(Box::default);
         let mut sample = shard.lock();
         sample.panicked += u64::from(panicked);
