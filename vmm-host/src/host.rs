@@ -25,6 +25,7 @@ use kvm_bindings::{kvm_run, CpuId, KVM_EXIT_HYPERCALL, KVM_EXIT_XEN, KVM_SYNC_X8
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd, VmFd};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use vm_memory::GuestMemory;
 
 /// Longest (GPA, length) buffer of a core call, in bytes.
@@ -238,6 +239,24 @@ impl HypercallHost {
     pub fn close_rings(&self) {
         if let Some(rings) = &self.dispatcher.rings {
             rings.close();
+        }
+    }
+
+    /// Has every ring pause: when this returns true, no call through one is under way, and none
+    /// begins before [`resume_rings`](Self::resume_rings). False if a handler takes longer than
+    /// `limit`; then call that to undo it.
+    ///
+    /// To be called when no vCPU runs, since a guest can set up others.
+    #[must_use]
+    pub fn pause_rings(&self, limit: Duration) -> bool {
+        let rings = self.dispatcher.rings.as_ref();
+        rings.is_none_or(|rings| rings.pause(limit))
+    }
+
+    /// Has the rings go on.
+    pub fn resume_rings(&self) {
+        if let Some(rings) = &self.dispatcher.rings {
+            rings.resume();
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::devices::{PortWrite, Ports};
 use super::error::{kvm, VmError};
+use super::gate::Gate;
 use super::loader::Entry;
 use crate::deferred::{PendingAnswer, ReadyAnswer};
 use crate::host::{Disposition, HypercallHost, StopReason};
@@ -12,7 +13,6 @@ use hcall_abi::HypercallNumber;
 use kvm_bindings::{kvm_regs, CpuId};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread;
 
@@ -86,7 +86,7 @@ pub(super) struct Vcpu {
     fd: VcpuFd,
     host: Arc<HypercallHost>,
     ports: Arc<Ports>,
-    stop: Arc<AtomicBool>,
+    gate: Arc<Gate>,
 }
 
 impl Vcpu {
@@ -96,7 +96,7 @@ impl Vcpu {
         cpuid: &CpuId,
         host: Arc<HypercallHost>,
         ports: Arc<Ports>,
-        stop: Arc<AtomicBool>,
+        gate: Arc<Gate>,
     ) -> Result<Self, VmError> {
         fd.set_cpuid2(cpuid).map_err(kvm("set the vCPU's CPUID"))?;
         host.prepare(&mut fd);
@@ -105,7 +105,7 @@ impl Vcpu {
             fd,
             host,
             ports,
-            stop,
+            gate,
         })
     }
 
@@ -141,6 +141,8 @@ impl Vcpu {
     pub(super) fn run(&mut self) -> Result<End, VmError> {
         let host = Arc::clone(&self.host);
         let mut calls = host.vcpu_calls(self.id);
+        let gate = Arc::clone(&self.gate);
+        let _membership = gate.enter(self.id);
         loop {
             // Looked at before every KVM_RUN: the signal that says so is lost if it comes
             // while an exit is handled.
@@ -172,7 +174,10 @@ impl Vcpu {
     /// Does what is asked of this vCPU from outside; `Some` if that is the end.
     #[inline]
     fn attend(&self) -> Option<End> {
-        self.stop.load(Ordering::Relaxed).then_some(End::Stopped)
+        self.gate.attend(self.id, || {
+            // Refused for a guest without KVM's clock, which then needs not be told.
+            let _ = self.fd.kvmclock_ctrl();
+        })
     }
 
     /// Waits for an answer that a handler put off, or for the end that is asked for meanwhile.
