@@ -1,2 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Handlers that come from outside of the program that runs the VM.
+//!
+//! | module | is for |
+//! |---|---|
+//! | `source` | where a handler comes from: text, opened, installed |
+//! | `assignment` | `NUMBER=SOURCE` |
+
+mod assignment;
+mod source;
+
+pub use assignment::{parse_hypercall_number, Assignment, AssignmentError, NumberSyntaxError};
+pub use source::{HandlerSource, OpenError, OpenedSource, SourceSyntaxError};
