@@ -2,7 +2,7 @@
 //! The calls that a handler has been asked for and has not answered, and those whose time was
 //! up before it did.
 
-use super::protocol::{Answer, ProtocolError, Ranges, RANGES_MAX};
+use super::protocol::{Answer, ProtocolError, RANGES_MAX};
 use super::reply::Reply;
 use crate::hypercall::HypercallResult;
 use crate::memory::CopyGuestMemory;
@@ -136,13 +136,4 @@ impl Calls {
     pub(super) fn take_all(&mut self) -> Vec<Pending> {
         std::mem::take(&mut self.pending).into_values().collect()
     }
-}
-
-/// The places of `ranges` in a call with these arguments and lengths.
-pub(super) fn addresses(ranges: &Ranges, arguments: &[u64; 4]) -> [Gpa; RANGES_MAX] {
-    let mut addresses = [Gpa::new(0); RANGES_MAX];
-    for (index, range) in ranges.iter() {
-        addresses[index] = Gpa::new(arguments[usize::from(range.address)]);
-    }
-    addresses
 }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What has been received and not been read yet: at most one frame, and what one `recv` brings.
+//! What has been received and not been read yet.
 
 use super::protocol::{split, Frame, ProtocolError, HEADER_BYTES};
 use rustix::io::Errno as SystemError;
 use rustix::net::{recv, RecvFlags};
 use std::os::fd::AsFd;
 
-/// Most bytes that are received at once.
-const CHUNK: usize = 64 * 1024;
+/// Least bytes that there is room for: many small frames come with one look.
+const ROOM_MIN: usize = 4096;
 
-/// What one look at the socket brought.
+/// What a look at the socket found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Received {
     /// Something, or nothing yet.
@@ -18,34 +18,44 @@ pub(super) enum Received {
     Closed,
 }
 
-/// See the module.
+/// See the module. There is always room for more: whoever receives has read every whole frame
+/// before, and a frame that is not whole is shorter than the longest.
 pub(super) struct Incoming {
     bytes: Vec<u8>,
-    /// Of these, how many have been received, and of those, how many have been read.
     received: usize,
+    /// Of these, how many have been read.
     read: usize,
     /// Most bytes of a frame's body.
     most: usize,
 }
 
 impl Incoming {
+    /// For frames with at most `most` bytes after the header.
     pub(super) fn new(most: usize) -> Self {
-        Self {
+        let mut incoming = Self {
             bytes: Vec::new(),
             received: 0,
             read: 0,
-            most,
+            most: 0,
+        };
+        incoming.limit(most);
+        incoming
+    }
+
+    /// Changes how many bytes a frame has at most after the header.
+    pub(super) fn limit(&mut self, most: usize) {
+        self.most = most;
+        let room = ROOM_MIN.max(HEADER_BYTES + most);
+        if self.bytes.len() < room {
+            self.bytes.resize(room, 0);
         }
     }
 
-    /// From now on frames' bodies have at most so many bytes.
-    pub(super) fn limit(&mut self, most: usize) {
-        self.most = most;
-    }
-
-    /// Receives what is there; does not wait.
+    /// Receives what is there, and does not wait.
     pub(super) fn receive(&mut self, socket: impl AsFd) -> Result<Received, SystemError> {
-        self.make_room();
+        self.bytes.copy_within(self.read..self.received, 0);
+        self.received -= self.read;
+        self.read = 0;
         let room = &mut self.bytes[self.received..];
         match recv(socket, room, RecvFlags::DONTWAIT) {
             Ok((0, _)) => Ok(Received::Closed),
@@ -58,29 +68,10 @@ impl Incoming {
         }
     }
 
-    /// There is always room: what is kept is less than a frame, as whoever receives reads all
-    /// frames first.
-    fn make_room(&mut self) {
-        self.bytes.copy_within(self.read..self.received, 0);
-        self.received -= self.read;
-        self.read = 0;
-        let size = CHUNK.min(HEADER_BYTES + self.most).max(self.received + 1);
-        let size = if self.received * 2 > size {
-            HEADER_BYTES + self.most
-        } else {
-            size
-        };
-        if self.bytes.len() < size {
-            self.bytes.resize(size, 0);
-        }
-    }
-
     /// The next whole frame.
     pub(super) fn next(&mut self) -> Result<Option<Frame<'_>>, ProtocolError> {
         let frame = split(&self.bytes[self.read..self.received], self.most)?;
-        if let Some(frame) = &frame {
-            self.read += frame.size();
-        }
+        self.read += frame.map_or(0, |frame| frame.size());
         Ok(frame)
     }
 }

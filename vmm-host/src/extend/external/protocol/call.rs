@@ -90,10 +90,10 @@ impl RequestHead {
     }
 }
 
-/// The frame of a request with room for `input_bytes`, all zero, and where that room begins.
-/// They are copied out of guest memory straight into it.
-pub fn begin_request(id: u64, head: &RequestHead, input_bytes: usize) -> (Vec<u8>, usize) {
-    let mut frame = begin_frame(FrameKind::Request, id, REQUEST_HEAD_BYTES + input_bytes);
+/// The frame of a request that has no id yet, with room for `input_bytes`, all zero, and where
+/// that room begins: guest memory is copied straight into it.
+pub(crate) fn begin_request(head: &RequestHead, input_bytes: usize) -> (Vec<u8>, usize) {
+    let mut frame = begin_frame(FrameKind::Request, 0, REQUEST_HEAD_BYTES + input_bytes);
     frame.extend_from_slice(&head.to_bytes());
     let inputs = HEADER_BYTES + REQUEST_HEAD_BYTES;
     frame.resize(inputs + input_bytes, 0);
@@ -118,6 +118,20 @@ pub struct Request<'bytes> {
 }
 
 impl<'bytes> Request<'bytes> {
+    /// The whole frame.
+    pub fn encode(&self, id: u64) -> Vec<u8> {
+        let head = RequestHead {
+            number: self.number,
+            vcpu: self.vcpu.unwrap_or(UNKNOWN),
+            cpl: level_field(self.cpl),
+            reserved: 0,
+            arguments: self.arguments,
+            lengths: self.lengths,
+        };
+        let [a, b, c, d] = self.inputs;
+        encode_frame(FrameKind::Request, id, &[&head.to_bytes(), a, b, c, d])
+    }
+
     /// What a frame's body says to a handler that asked for `ranges`.
     ///
     /// # Errors
@@ -151,6 +165,11 @@ impl<'bytes> Request<'bytes> {
                 .ok_or(ProtocolError::WrongLength { length: body.len() })?,
         })
     }
+}
+
+/// A privilege level as it stands in a request.
+pub(crate) fn level_field(cpl: Option<Cpl>) -> u32 {
+    cpl.map_or(UNKNOWN, |cpl| cpl.get().into())
 }
 
 /// What a handler answers.

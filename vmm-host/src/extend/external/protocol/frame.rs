@@ -103,6 +103,43 @@ impl Frame<'_> {
     }
 }
 
+/// What a header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHead {
+    /// What the frame is.
+    pub kind: FrameKind,
+    /// Which call it is about.
+    pub id: u64,
+    /// Bytes that follow the header.
+    pub length: usize,
+}
+
+impl FrameHead {
+    /// What these bytes say, if at most `most` bytes follow them.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError`] if they are not a header, or more follow.
+    pub fn decode(header: &[u8; HEADER_BYTES], most: usize) -> Result<Self, ProtocolError> {
+        if !header.starts_with(&MAGIC) {
+            return Err(ProtocolError::NotTheProtocol);
+        }
+        if u32_at(header, offset_of!(Header, reserved)) != 0 {
+            return Err(ProtocolError::Reserved);
+        }
+        let kind = FrameKind::from_raw(u32_at(header, offset_of!(Header, kind)))?;
+        let length = u32_at(header, offset_of!(Header, length));
+        if length as usize > most {
+            return Err(ProtocolError::TooLong { length, most });
+        }
+        Ok(Self {
+            kind,
+            id: u64_at(header, offset_of!(Header, id)),
+            length: length as usize,
+        })
+    }
+}
+
 /// The frame that `bytes` begin with; none while there are not all of its bytes. One with more
 /// than `most` bytes after its header is refused as soon as it says so.
 ///
@@ -113,22 +150,18 @@ pub fn split(bytes: &[u8], most: usize) -> Result<Option<Frame<'_>>, ProtocolErr
     let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
         return Ok(None);
     };
-    if !header.starts_with(&MAGIC) {
-        return Err(ProtocolError::NotTheProtocol);
-    }
-    if u32_at(header, offset_of!(Header, reserved)) != 0 {
-        return Err(ProtocolError::Reserved);
-    }
-    let kind = FrameKind::from_raw(u32_at(header, offset_of!(Header, kind)))?;
-    let length = u32_at(header, offset_of!(Header, length));
-    if length as usize > most {
-        return Err(ProtocolError::TooLong { length, most });
-    }
-    Ok(rest.get(..length as usize).map(|body| Frame {
-        kind,
-        id: u64_at(header, offset_of!(Header, id)),
+    let head = FrameHead::decode(header, most)?;
+    Ok(rest.get(..head.length).map(|body| Frame {
+        kind: head.kind,
+        id: head.id,
         body,
     }))
+}
+
+/// Puts an id into a frame that has been encoded.
+pub(crate) fn set_id(frame: &mut [u8], id: u64) {
+    let offset = offset_of!(Header, id);
+    frame[offset..offset + size_of::<u64>()].copy_from_slice(&id.to_le_bytes());
 }
 
 /// A frame of these parts, one after the other.

@@ -3,9 +3,7 @@
 //! to see of each call.
 
 use super::frame::{encode_frame, FrameKind};
-use super::{
-    u32_at, BadRange, ProtocolError, FIXED_LENGTH, RANGES_MAX, RANGE_BYTES_MAX, VERSION,
-};
+use super::{u32_at, BadRange, ProtocolError, FIXED_LENGTH, RANGES_MAX, RANGE_BYTES_MAX, VERSION};
 use hcall_abi::convention::{Arguments, ARGUMENT_COUNT};
 use hcall_abi::{Errno, HypercallNumber};
 use std::mem::offset_of;
@@ -220,7 +218,10 @@ impl Range {
         [self.address, length, self.direction as u8, 0, a, b, c, d]
     }
 
-    fn from_bytes(bytes: &[u8; size_of::<RangeBytes>()], index: usize) -> Result<Self, ProtocolError> {
+    fn from_bytes(
+        bytes: &[u8; size_of::<RangeBytes>()],
+        index: usize,
+    ) -> Result<Self, ProtocolError> {
         let bad = |reason| ProtocolError::BadRange { index, reason };
         if bytes[offset_of!(RangeBytes, reserved)] != 0 {
             return Err(ProtocolError::Reserved);
@@ -324,9 +325,8 @@ impl Ranges {
         wanted: fn(Direction) -> bool,
     ) -> [u32; RANGES_MAX] {
         let mut masked = [0; RANGES_MAX];
-        for (index, range) in self.iter().filter(|(_, range)| wanted(range.direction)) {
-            masked[index] = lengths[index];
-        }
+        let chosen = self.iter().filter(|(_, range)| wanted(range.direction));
+        chosen.for_each(|(index, _)| masked[index] = lengths[index]);
         masked
     }
 }

@@ -13,10 +13,10 @@ mod call;
 mod frame;
 mod greeting;
 
-pub use call::{
-    begin_request, Answer, AnswerHead, Request, RequestHead, REQUEST_HEAD_BYTES,
-};
-pub use frame::{encode_frame, split, Frame, FrameKind, Header, HEADER_BYTES};
+pub(crate) use call::{begin_request, level_field};
+pub use call::{Answer, AnswerHead, Request, RequestHead, REQUEST_HEAD_BYTES};
+pub(crate) use frame::set_id;
+pub use frame::{encode_frame, split, Frame, FrameHead, FrameKind, Header, HEADER_BYTES};
 pub use greeting::{Direction, Hello, Length, Range, RangeBytes, Ranges, Welcome, WelcomeHead};
 
 use std::fmt;
@@ -35,8 +35,7 @@ pub const FIXED_LENGTH: u8 = 0xff;
 pub const UNKNOWN: u32 = u32::MAX;
 
 /// Most bytes after the header of any frame.
-pub const BODY_BYTES_MAX: usize =
-    size_of::<RequestHead>() + RANGES_MAX * RANGE_BYTES_MAX as usize;
+pub const BODY_BYTES_MAX: usize = size_of::<RequestHead>() + RANGES_MAX * RANGE_BYTES_MAX as usize;
 
 /// What is wrong with bytes that the other end has sent. There is no going on after it: where
 /// the next frame begins is not known, or the other end is not to be believed.
