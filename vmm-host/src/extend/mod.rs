@@ -5,9 +5,12 @@
 //! |---|---|
 //! | `source` | where a handler comes from: text, opened, installed |
 //! | `assignment` | `NUMBER=SOURCE` |
+//! | [`plugin`] | shared objects |
 
 mod assignment;
+pub mod plugin;
 mod source;
 
 pub use assignment::{parse_hypercall_number, Assignment, AssignmentError, NumberSyntaxError};
+pub use plugin::{Plugin, PluginError};
 pub use source::{HandlerSource, OpenError, OpenedSource, SourceSyntaxError};
