@@ -73,12 +73,14 @@
 //! | [`ring`] | calls through shared memory |
 //! | [`batch`] | BATCH: many calls for one exit |
 //! | [`probe`] | what works on this machine |
+//! | [`sandbox`] | what a VMM's threads give up (feature `sandbox`) |
 //! | [`vmm`] | a VMM that boots unikernels and Linux (feature `vmm`) |
 //! | [`cli`] | its command line (feature `cli`) |
 
 pub mod batch;
 #[cfg(feature = "cli")]
 pub mod cli;
+mod confinement;
 pub mod core_calls;
 pub mod cpuid;
 pub mod decode;
@@ -94,6 +96,8 @@ pub mod memory;
 pub mod probe;
 mod protected_mode;
 pub mod ring;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 pub mod stats;
 pub mod table;
 #[cfg(feature = "vmm")]

@@ -9,6 +9,7 @@ use super::memory;
 use super::topology;
 use super::vcpu::{End, Vcpu};
 use super::vcpu_threads::VcpuThreads;
+use crate::confinement::Confinement;
 use crate::core_calls::CoreServices;
 use crate::cpuid;
 use crate::host::HypercallHost;
@@ -48,6 +49,7 @@ pub struct Vm {
     host: Arc<HypercallHost>,
     serial: Serial,
     stop: Arc<AtomicBool>,
+    confinement: Confinement,
     /// Kept for the interrupt controllers and memory slots, which live as long as it.
     _vm: Arc<VmFd>,
 }
@@ -78,8 +80,10 @@ impl Vm {
         let serial = create_platform(&vm, &config)?;
 
         let vm = Arc::new(vm);
+        let confinement = config.confinement();
         let host = HypercallHost::new(&vm, guest_memory.clone(), offered)?
             .with_callers(config.callers)
+            .with_confinement(confinement.clone())
             .with_rings(
                 guest_memory,
                 KvmWiring::new(Arc::clone(&vm), RING_IRQS),
@@ -110,6 +114,7 @@ impl Vm {
             host,
             serial,
             stop,
+            confinement,
             _vm: vm,
         })
     }
@@ -149,7 +154,41 @@ impl Vm {
     ///
     /// [`VmError`] if KVM fails.
     pub fn run(self) -> Result<End, VmError> {
-        let outcome = VcpuThreads::start(self.vcpus, self.stop)?.wait();
+        self.start()?.wait()
+    }
+
+    /// Starts the VM, each vCPU on a thread of its own, and returns: for who has something to
+    /// do before waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`VmError`] if a thread cannot be started.
+    pub fn start(self) -> Result<RunningVm, VmError> {
+        let threads = VcpuThreads::start(self.vcpus, self.stop, &self.confinement)?;
+        Ok(RunningVm {
+            threads,
+            host: self.host,
+            _vm: self._vm,
+        })
+    }
+}
+
+/// A VM whose vCPUs run. It ends when this is dropped.
+#[derive(Debug)]
+pub struct RunningVm {
+    threads: VcpuThreads,
+    host: Arc<HypercallHost>,
+    _vm: Arc<VmFd>,
+}
+
+impl RunningVm {
+    /// Waits until the VM ends: by the first end that one of the vCPUs meets.
+    ///
+    /// # Errors
+    ///
+    /// [`VmError`] if KVM fails.
+    pub fn wait(self) -> Result<End, VmError> {
+        let outcome = self.threads.wait();
         // No vCPU runs any more that could set up another.
         self.host.close_rings();
         outcome

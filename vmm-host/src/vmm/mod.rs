@@ -41,5 +41,5 @@ pub use config::{
 pub use error::VmError;
 #[cfg(feature = "cli")]
 pub(crate) use machine::open_kvm;
-pub use machine::{Stopper, Vm};
+pub use machine::{RunningVm, Stopper, Vm};
 pub use vcpu::End;
