@@ -48,5 +48,5 @@ pub use error::VmError;
 pub use gate::{PauseError, VmState};
 #[cfg(feature = "cli")]
 pub(crate) use machine::open_kvm;
-pub use machine::{Stopper, Vm};
+pub use machine::{RunningVm, Stopper, Vm};
 pub use vcpu::End;
