@@ -2,11 +2,13 @@
 //! A ring that its owner serves on a thread of his own choosing: for fuzzing, where the same
 //! input must have the same effect each time.
 
+use super::bell::Bell;
 use super::config::RingConfig;
 use super::region::{self, HostRegion};
 use super::request::Request;
-use super::service::{Bell, Burst, Service};
+use super::service::{Burst, Service};
 use super::RingId;
+use crate::confinement::Confinement;
 use crate::hypercall::{Cpl, Mode};
 use crate::HypercallHost;
 use hcall_abi::ring_protocol::{HostHalf, RingDamage};
@@ -51,6 +53,7 @@ impl<'memory, M: GuestMemory + Send + Sync> InlineRing<'memory, M> {
             poll: config.poll,
             bell: Arc::new(Bell::new().map_err(|_| Errno::ENOMEM)?),
             interrupt: None,
+            confinement: Confinement::default(),
         };
         Ok(Self {
             service,
