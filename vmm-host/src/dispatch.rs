@@ -5,7 +5,7 @@
 //! for right after an exit no code and no data is cached.
 
 use crate::batch;
-use crate::hypercall::{Cpl, Hypercall, HypercallResult, Nesting};
+use crate::hypercall::{Cpl, Hypercall, HypercallResult};
 use crate::memory::CopyGuestMemory;
 use crate::ring::{RingRequest, Rings};
 use crate::stats::{Counters, Outcome, Shard};
@@ -111,11 +111,13 @@ impl Dispatcher {
 
     #[inline(never)]
     fn answer_batch(&self, table: &Snapshot, call: &mut Hypercall<'_>) -> i64 {
-        call.nesting = Nesting::InBatch;
-        let result = batch::answer_all(self.memory.as_ref(), call.arguments, |entry| {
-            let answer = self.answer_entry(table, entry, call);
-            (answer, call.request.is_some())
+        let mut of_entries = call.of_entries();
+        let arguments = of_entries.arguments;
+        let result = batch::answer_all(self.memory.as_ref(), arguments, |entry| {
+            let answer = self.answer_entry(table, entry, &mut of_entries);
+            (answer, of_entries.request.is_some())
         });
+        call.request = of_entries.request.take();
         encode(call, result)
     }
 

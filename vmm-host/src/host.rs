@@ -7,9 +7,10 @@ use crate::cpuid::{self, CpuidError};
 use crate::decode::{self, DecodedCall};
 use crate::deferred::{PendingAnswer, ReadyAnswer};
 use crate::dispatch::Dispatcher;
-use crate::hypercall::{Hypercall, Mode, Nesting, Origin, Request, Source, Vcpu};
+use crate::hypercall::{Hypercall, Mode, Origin, Request, Vcpu};
 use crate::intercept::{self, InterceptError};
 use crate::memory::CopyGuestMemory;
+use crate::origin::Source;
 use crate::ring::{RingConfig, RingWiring, Rings};
 use crate::stats::{Counters, Outcome, Shard};
 use crate::table::{Callers, Entry, HypercallTable, Snapshot, TableCache};
@@ -404,7 +405,6 @@ impl CallingVcpu<'_> {
             },
             cpl: asked.cpl,
             mode: asked.mode,
-            nesting: Nesting::Alone,
             dispatcher,
             counters: self.counters,
             request: None,

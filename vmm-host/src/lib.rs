@@ -67,6 +67,7 @@
 //! | [`hypercall`](mod@hypercall) | what a handler sees of a call |
 //! | [`deferred`] | answers that come later |
 //! | [`memory`] | bounds-checked guest memory |
+//! | [`paging`] | from guest-virtual addresses to guest-physical ones |
 //! | [`host`] | the whole of it for one VM: interception, dispatch, counting |
 //! | [`intercept`] | what is asked of KVM |
 //! | [`decode`] | from a KVM exit to a call |
@@ -94,12 +95,15 @@ pub mod intercept;
 mod kick;
 mod long_mode;
 pub mod memory;
+mod origin;
+pub mod paging;
 pub mod probe;
 mod protected_mode;
 pub mod ring;
 pub mod stats;
 pub mod table;
 mod vcpu;
+mod virtual_memory;
 #[cfg(feature = "vmm")]
 pub mod vmm;
 

@@ -8,4 +8,7 @@ mod cpuid;
 mod deferred;
 mod dispatch;
 mod fake_vcpu;
+mod page_tables;
+mod paging;
 mod table;
+mod virtual_memory;
