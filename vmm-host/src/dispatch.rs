@@ -6,6 +6,7 @@
 
 use crate::batch;
 use crate::hypercall::{Cpl, Hypercall, HypercallResult};
+use crate::interrupts::Interrupts;
 use crate::memory::CopyGuestMemory;
 use crate::ring::{RingRequest, Rings};
 use crate::stats::{Counters, Outcome, Shard};
@@ -56,6 +57,8 @@ pub(crate) struct Dispatcher {
     pub(crate) counters: Arc<Counters>,
     pub(crate) memory: Arc<dyn CopyGuestMemory>,
     pub(crate) callers: Callers,
+    /// None where handlers can give no vCPU an interrupt.
+    pub(crate) interrupts: Option<Arc<dyn Interrupts>>,
     /// None where rings are not offered, and for the calls that come through one.
     pub(crate) rings: Option<Arc<Rings>>,
 }

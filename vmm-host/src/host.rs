@@ -9,6 +9,7 @@ use crate::deferred::{PendingAnswer, ReadyAnswer};
 use crate::dispatch::Dispatcher;
 use crate::hypercall::{Hypercall, Mode, Origin, Request, Vcpu};
 use crate::intercept::{self, InterceptError};
+use crate::interrupts::Interrupts;
 use crate::memory::CopyGuestMemory;
 use crate::origin::Source;
 use crate::ring::{RingConfig, RingWiring, Rings};
@@ -28,6 +29,7 @@ pub const BUFFER_LIMIT: u32 = 64 * 1024;
 
 /// What the vCPU's thread does after a call.
 #[derive(Debug, PartialEq, Eq)]
+#[repr(u8)] // A tag of its own is set and looked at in fewer instructions.
 #[must_use]
 pub enum Disposition {
     /// Runs the vCPU again; the answer is in place.
@@ -97,6 +99,7 @@ impl HypercallHost {
                 counters: Arc::default(),
                 memory: Arc::new(memory),
                 callers: Callers::default(),
+                interrupts: None,
                 rings: None,
             },
             offered,
@@ -108,6 +111,14 @@ impl HypercallHost {
     #[must_use]
     pub fn with_callers(mut self, callers: Callers) -> Self {
         self.dispatcher.callers = callers;
+        self
+    }
+
+    /// Lets handlers give interrupts to vCPUs:
+    /// [`Hypercall::inject_interrupt`](crate::Hypercall::inject_interrupt).
+    #[must_use]
+    pub fn with_interrupts(mut self, interrupts: impl Interrupts + 'static) -> Self {
+        self.dispatcher.interrupts = Some(Arc::new(interrupts));
         self
     }
 

@@ -5,6 +5,7 @@ use crate::decode::shared_registers;
 use crate::deferred::{self, Caller, Deferred, PendingAnswer};
 use crate::dispatch::Dispatcher;
 use crate::host::StopReason;
+use crate::interrupts::InterruptVector;
 use crate::memory::{CopyGuestMemory, VirtualMemory};
 use crate::origin::Source;
 use crate::paging::{AddressSpace, Page};
@@ -259,6 +260,20 @@ impl Hypercall<'_> {
         let (deferred, pending) = deferred::defer(Caller { vcpu_id, mode });
         self.request = Some(Box::new(Request::Defer(pending)));
         Ok(deferred)
+    }
+
+    /// Gives vCPU `vcpu_id`, this one or another, the interrupt `vector`: by its local APIC,
+    /// whatever it does at the moment. Possible through a ring too.
+    ///
+    /// # Errors
+    ///
+    /// EOPNOTSUPP where the VMM offers no
+    /// [interrupts](crate::HypercallHost::with_interrupts), ENXIO if there is no such vCPU,
+    /// EAGAIN if its guest has not switched its local APIC on, EIO if KVM refuses.
+    pub fn inject_interrupt(&self, vcpu_id: u32, vector: InterruptVector) -> Result<(), Errno> {
+        let interrupts = self.dispatcher.interrupts.as_ref();
+        let interrupts = interrupts.ok_or(Errno::EOPNOTSUPP)?;
+        Ok(interrupts.inject(vcpu_id, vector)?)
     }
 
     /// Ends the VM with `code` once the handler has returned; the guest is not resumed.

@@ -67,6 +67,7 @@
 //! | [`hypercall`](mod@hypercall) | what a handler sees of a call |
 //! | [`deferred`] | answers that come later |
 //! | [`memory`] | bounds-checked guest memory |
+//! | [`interrupts`] | interrupts that handlers give to vCPUs |
 //! | [`paging`] | from guest-virtual addresses to guest-physical ones |
 //! | [`host`] | the whole of it for one VM: interception, dispatch, counting |
 //! | [`intercept`] | what is asked of KVM |
@@ -92,6 +93,7 @@ pub mod extend;
 pub mod host;
 pub mod hypercall;
 pub mod intercept;
+pub mod interrupts;
 mod kick;
 mod long_mode;
 pub mod memory;

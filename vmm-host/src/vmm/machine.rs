@@ -12,6 +12,7 @@ use super::vcpu_threads::VcpuThreads;
 use crate::core_calls::CoreServices;
 use crate::cpuid;
 use crate::host::HypercallHost;
+use crate::interrupts::KvmInterrupts;
 use crate::probe::{probe, Verdict};
 use crate::ring::KvmWiring;
 use crate::stats::Counters;
@@ -80,6 +81,7 @@ impl Vm {
         let vm = Arc::new(vm);
         let host = HypercallHost::new(&vm, guest_memory.clone(), offered)?
             .with_callers(config.callers)
+            .with_interrupts(KvmInterrupts::new(Arc::clone(&vm)))
             .with_rings(
                 guest_memory,
                 KvmWiring::new(Arc::clone(&vm), RING_IRQS),

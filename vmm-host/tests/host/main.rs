@@ -8,6 +8,7 @@ mod cpuid;
 mod deferred;
 mod dispatch;
 mod fake_vcpu;
+mod interrupts;
 mod page_tables;
 mod paging;
 mod table;
