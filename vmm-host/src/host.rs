@@ -6,22 +6,28 @@ use crate::core_calls::{self, CoreServices};
 use crate::cpuid::{self, CpuidError};
 use crate::decode::{self, DecodedCall};
 use crate::deferred::{PendingAnswer, ReadyAnswer};
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{Dispatcher, PanicPolicy};
 use crate::hypercall::{Hypercall, Mode, Origin, Request, Vcpu};
 use crate::intercept::{self, InterceptError};
 use crate::interrupts::Interrupts;
 use crate::memory::CopyGuestMemory;
+use crate::observation::{Observation, Spans};
 use crate::origin::Source;
 use crate::ring::{RingConfig, RingWiring, Rings};
 use crate::stats::{Counters, Outcome, Shard};
 use crate::table::{Callers, Entry, HypercallTable, Snapshot, TableCache};
+#[cfg(feature = "watch")]
+use crate::watch::Watch;
 use hcall_abi::cpuid::{Advertisement, Features, Limits};
 use hcall_abi::result::MAX_PAYLOAD_32;
-use hcall_abi::{encode_result, encode_result_32, Errno, Transport, TransportSet, ABI_VERSION};
+use hcall_abi::{
+    encode_result, encode_result_32, Errno, HypercallNumber, Transport, TransportSet, ABI_VERSION,
+};
 use kvm_bindings::{kvm_run, CpuId, KVM_EXIT_HYPERCALL, KVM_EXIT_XEN, KVM_SYNC_X86_REGS};
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd, VmFd};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use vm_memory::GuestMemory;
 
 /// Longest (GPA, length) buffer of a core call, in bytes.
@@ -49,6 +55,13 @@ pub enum StopReason {
     Exit(u8),
     /// The guest called `PANIC` with this message.
     Panic(String),
+    /// A handler panicked, and the host has [`PanicPolicy::EndVm`].
+    HandlerPanicked {
+        /// The number that was called.
+        number: HypercallNumber,
+        /// What the panic said.
+        message: String,
+    },
 }
 
 impl fmt::Display for StopReason {
@@ -56,6 +69,12 @@ impl fmt::Display for StopReason {
         match self {
             Self::Exit(code) => write!(formatter, "the guest exited with status {code}"),
             Self::Panic(message) => write!(formatter, "the guest panicked: {message}"),
+            Self::HandlerPanicked { number, message } => {
+                write!(
+                    formatter,
+                    "the handler of hypercall {number} panicked: {message}"
+                )
+            }
         }
     }
 }
@@ -100,6 +119,8 @@ impl HypercallHost {
                 memory: Arc::new(memory),
                 callers: Callers::default(),
                 interrupts: None,
+                on_panic: PanicPolicy::default(),
+                stop_listener: None,
                 rings: None,
             },
             offered,
@@ -120,6 +141,67 @@ impl HypercallHost {
     pub fn with_interrupts(mut self, interrupts: impl Interrupts + 'static) -> Self {
         self.dispatcher.interrupts = Some(Arc::new(interrupts));
         self
+    }
+
+    /// Sets what the panic of a handler does; by default the VM goes on.
+    #[must_use]
+    pub fn with_panic_policy(mut self, policy: PanicPolicy) -> Self {
+        self.dispatcher.on_panic = policy;
+        self
+    }
+
+    /// Has `listener` told that a call through a ring ends the VM, as the panic of its
+    /// handler does by [`PanicPolicy::EndVm`]. It is called on the ring's thread; calls of
+    /// vCPUs are told by [`Disposition::Stop`]. Call it before
+    /// [`with_rings`](Self::with_rings).
+    #[must_use]
+    pub fn with_stop_listener(
+        mut self,
+        listener: impl Fn(StopReason) + Send + Sync + 'static,
+    ) -> Self {
+        self.dispatcher.stop_listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// Counts and times the calls of each number, to be read with [`watch`](Self::watch).
+    /// Call it before anything is registered.
+    ///
+    /// # Panics
+    ///
+    /// If there are handlers already, core calls and rings included: they would go unwatched.
+    #[cfg(feature = "watch")]
+    #[must_use]
+    pub fn with_watching(self) -> Self {
+        self.observe(|observation| observation.watch = Some(Arc::default()))
+    }
+
+    /// Makes each call a span of `tracing`, with its arguments and its answer, at level
+    /// TRACE. Call it before anything is registered.
+    ///
+    /// # Panics
+    ///
+    /// As [`with_watching`](Self::with_watching).
+    #[must_use]
+    pub fn with_call_spans(self) -> Self {
+        self.observe(|observation| observation.spans = Spans::On)
+    }
+
+    fn observe(mut self, change: impl FnOnce(&mut Observation)) -> Self {
+        let table = &mut self.dispatcher.table;
+        assert!(
+            table.registrations().is_empty(),
+            "calls are observed from the first registration on"
+        );
+        let mut observation = table.observation().clone();
+        change(&mut observation);
+        *table = Arc::new(HypercallTable::observed(observation));
+        self
+    }
+
+    /// What is recorded of each number's calls, if the host watches.
+    #[cfg(feature = "watch")]
+    pub fn watch(&self) -> Option<&Arc<Watch>> {
+        self.dispatcher.table.observation().watch.as_ref()
     }
 
     /// Registers the core calls PROBE … BATCH, and advertises them.
@@ -169,6 +251,24 @@ impl HypercallHost {
     pub fn close_rings(&self) {
         if let Some(rings) = &self.dispatcher.rings {
             rings.close();
+        }
+    }
+
+    /// Has every ring pause: when this returns true, no call through one is under way, and none
+    /// begins before [`resume_rings`](Self::resume_rings). False if a handler takes longer than
+    /// `limit`; then call that to undo it.
+    ///
+    /// To be called when no vCPU runs, since a guest can set up others.
+    #[must_use]
+    pub fn pause_rings(&self, limit: Duration) -> bool {
+        let rings = self.dispatcher.rings.as_ref();
+        rings.is_none_or(|rings| rings.pause(limit))
+    }
+
+    /// Has the rings go on.
+    pub fn resume_rings(&self) {
+        if let Some(rings) = &self.dispatcher.rings {
+            rings.resume();
         }
     }
 
@@ -248,7 +348,8 @@ impl HypercallHost {
     /// [`recognise`](Self::recognise) said. A loop is better off with
     /// [`vcpu_calls`](Self::vcpu_calls).
     ///
-    /// A handler that panics gives the guest −EIO, is counted, and the VM goes on.
+    /// A handler that panics gives the guest −EIO, is counted, and the VM goes on, unless
+    /// [`with_panic_policy`](Self::with_panic_policy) says otherwise.
     pub fn dispatch(
         &self,
         vcpu: &mut impl Vcpu,
@@ -312,6 +413,7 @@ fn answer_vcpu(run: &mut kvm_run, answer: i64) {
 fn grant(request: Request, answer: i64, run: &mut kvm_run) -> Disposition {
     match request {
         Request::Stop(reason) => Disposition::Stop(reason),
+        Request::Panicked { .. } => Disposition::Resume,
         // The handler failed after it had deferred.
         Request::Defer(_) if answer < 0 => Disposition::Resume,
         Request::Defer(pending) => {
@@ -426,7 +528,10 @@ impl CallingVcpu<'_> {
         answer_vcpu(vcpu.kvm_run(), answer);
         match request {
             None => Disposition::Resume,
-            Some(request) => grant(*request, answer, vcpu.kvm_run()),
+            Some(request) => match dispatcher.settle(*request) {
+                None => Disposition::Resume,
+                Some(request) => grant(request, answer, vcpu.kvm_run()),
+            },
         }
     }
 

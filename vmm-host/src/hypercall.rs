@@ -27,6 +27,11 @@ pub type HypercallResult = Result<u64, Errno>;
 pub(crate) enum Request {
     Stop(StopReason),
     Defer(PendingAnswer),
+    /// Nothing: it panicked, with this message, and what comes of it is not its to say.
+    Panicked {
+        number: HypercallNumber,
+        message: String,
+    },
 }
 
 /// One call, on the thread of the vCPU that made it, or of the ring through which it came.

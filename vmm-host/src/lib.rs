@@ -77,6 +77,8 @@
 //! | [`ring`] | calls through shared memory |
 //! | [`batch`] | BATCH: many calls for one exit |
 //! | [`probe`] | what works on this machine |
+//! | [`watch`] | counts and latencies of each number (feature `watch`) |
+//! | [`extend`] | handlers from outside of the program (feature `extend`) |
 //! | [`vmm`] | a VMM that boots unikernels and Linux (feature `vmm`) |
 //! | [`cli`] | its command line (feature `cli`) |
 
@@ -97,6 +99,7 @@ pub mod interrupts;
 mod kick;
 mod long_mode;
 pub mod memory;
+mod observation;
 mod origin;
 pub mod paging;
 pub mod probe;
@@ -108,10 +111,13 @@ mod vcpu;
 mod virtual_memory;
 #[cfg(feature = "vmm")]
 pub mod vmm;
+#[cfg(feature = "watch")]
+pub mod watch;
 
 pub use deferred::{Deferred, PendingAnswer, ReadyAnswer};
+pub use dispatch::PanicPolicy;
 pub use hcall_abi as abi;
 pub use hcall_abi::{Errno, Gpa, HypercallNumber, Transport, TransportSet};
 pub use host::{Disposition, HypercallHost, StopReason, VcpuCalls};
 pub use hypercall::{Cpl, Hypercall, HypercallResult, Mode, Origin};
-pub use table::{Callers, HypercallTable, TableError};
+pub use table::{Callers, HypercallTable, Owner, Registration, TableError};

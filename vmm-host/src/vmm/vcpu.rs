@@ -3,15 +3,16 @@
 
 use super::devices::{PortWrite, Ports};
 use super::error::{kvm, VmError};
+use super::gate::Gate;
 use super::loader::Entry;
 use crate::deferred::{PendingAnswer, ReadyAnswer};
 use crate::host::{Disposition, HypercallHost, StopReason};
 use crate::protected_mode;
 use hcall_abi::result::KVM_ENOSYS_RESULT;
+use hcall_abi::HypercallNumber;
 use kvm_bindings::{kvm_regs, CpuId};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread;
 
@@ -23,6 +24,13 @@ pub enum End {
     Exit(u8),
     /// The guest called `PANIC` with this message.
     Panic(String),
+    /// A handler panicked, and [`PanicPolicy::EndVm`](crate::PanicPolicy::EndVm) was wanted.
+    HandlerPanicked {
+        /// The number that was called.
+        number: HypercallNumber,
+        /// What the panic said.
+        message: String,
+    },
     /// The guest reset the machine by the keyboard controller.
     Reset,
     /// The guest switched the machine off, by ACPI.
@@ -42,6 +50,12 @@ impl fmt::Display for End {
         match self {
             Self::Exit(code) => write!(formatter, "the guest exited with status {code}"),
             Self::Panic(message) => write!(formatter, "the guest panicked: {message}"),
+            Self::HandlerPanicked { number, message } => {
+                write!(
+                    formatter,
+                    "the handler of hypercall {number} panicked: {message}"
+                )
+            }
             Self::Reset => formatter.write_str("the guest reset the machine"),
             Self::PowerOff => formatter.write_str("the guest switched the machine off"),
             Self::Halted => formatter.write_str("the guest halted"),
@@ -59,6 +73,9 @@ impl From<StopReason> for End {
         match reason {
             StopReason::Exit(code) => Self::Exit(code),
             StopReason::Panic(message) => Self::Panic(message),
+            StopReason::HandlerPanicked { number, message } => {
+                Self::HandlerPanicked { number, message }
+            }
         }
     }
 }
@@ -69,7 +86,7 @@ pub(super) struct Vcpu {
     fd: VcpuFd,
     host: Arc<HypercallHost>,
     ports: Arc<Ports>,
-    stop: Arc<AtomicBool>,
+    gate: Arc<Gate>,
 }
 
 impl Vcpu {
@@ -79,7 +96,7 @@ impl Vcpu {
         cpuid: &CpuId,
         host: Arc<HypercallHost>,
         ports: Arc<Ports>,
-        stop: Arc<AtomicBool>,
+        gate: Arc<Gate>,
     ) -> Result<Self, VmError> {
         fd.set_cpuid2(cpuid).map_err(kvm("set the vCPU's CPUID"))?;
         host.prepare(&mut fd);
@@ -88,7 +105,7 @@ impl Vcpu {
             fd,
             host,
             ports,
-            stop,
+            gate,
         })
     }
 
@@ -124,6 +141,8 @@ impl Vcpu {
     pub(super) fn run(&mut self) -> Result<End, VmError> {
         let host = Arc::clone(&self.host);
         let mut calls = host.vcpu_calls(self.id);
+        let gate = Arc::clone(&self.gate);
+        let _membership = gate.enter(self.id);
         loop {
             // Looked at before every KVM_RUN: the signal that says so is lost if it comes
             // while an exit is handled.
@@ -155,7 +174,10 @@ impl Vcpu {
     /// Does what is asked of this vCPU from outside; `Some` if that is the end.
     #[inline]
     fn attend(&self) -> Option<End> {
-        self.stop.load(Ordering::Relaxed).then_some(End::Stopped)
+        self.gate.attend(self.id, || {
+            // Refused for a guest without KVM's clock, which then needs not be told.
+            let _ = self.fd.kvmclock_ctrl();
+        })
     }
 
     /// Waits for an answer that a handler put off, or for the end that is asked for meanwhile.
