@@ -5,8 +5,10 @@
 //! |---|---|
 //! | `source` | where a handler comes from: text, opened, installed |
 //! | `assignment` | `NUMBER=SOURCE` |
+//! | [`external`] | a process that answers over a Unix socket |
 
 mod assignment;
+pub mod external;
 mod source;
 
 pub use assignment::{parse_hypercall_number, Assignment, AssignmentError, NumberSyntaxError};
