@@ -2,7 +2,9 @@
 //! Guest memory that cannot be left without a fault, because no page before and after each
 //! of its regions may be touched; and whose changes are seen.
 
-use rustix::mm::{madvise, mmap_anonymous, mprotect, Advice, MapFlags, MprotectFlags, ProtFlags};
+use rustix::mm::{madvise, Advice, MapFlags, ProtFlags};
+#[cfg(not(miri))]
+use rustix::mm::{mmap_anonymous, mprotect, MprotectFlags};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use vm_memory::{
@@ -24,6 +26,22 @@ pub(crate) fn guarded(regions: &[(u64, usize)]) -> GuestMemoryMmap {
 
 fn guarded_region(length: usize) -> MmapRegion {
     assert_eq!(length % PAGE, 0, "regions are whole pages");
+    let protection = (ProtFlags::READ | ProtFlags::WRITE).bits() as i32;
+    // SAFETY: what is mapped has this length, protection and kind, and is never unmapped.
+    unsafe { MmapRegion::build_raw(map(length), length, protection, MAP_PRIVATE_ANONYMOUS) }
+        .expect("the mapping is aligned to pages")
+}
+
+/// In Miri, which maps nothing: it sees every access beyond an allocation itself.
+#[cfg(miri)]
+fn map(length: usize) -> *mut u8 {
+    let layout = std::alloc::Layout::from_size_align(length, PAGE).expect("whole pages are");
+    // SAFETY: no region is empty.
+    unsafe { std::alloc::alloc_zeroed(layout) }
+}
+
+#[cfg(not(miri))]
+fn map(length: usize) -> *mut u8 {
     // SAFETY: a new mapping, wherever the kernel likes, touches nothing that is there.
     let outer = unsafe {
         mmap_anonymous(
@@ -38,10 +56,7 @@ fn guarded_region(length: usize) -> MmapRegion {
     // SAFETY: the range lies within the mapping just made, which nobody else knows.
     unsafe { mprotect(inner, length, MprotectFlags::READ | MprotectFlags::WRITE) }
         .expect("guest memory can be made accessible");
-    let protection = (ProtFlags::READ | ProtFlags::WRITE).bits() as i32;
-    // SAFETY: the mapping has this length, protection and kind, and is never unmapped.
-    unsafe { MmapRegion::build_raw(inner.cast(), length, protection, MAP_PRIVATE_ANONYMOUS) }
-        .expect("the mapping is aligned to pages")
+    inner.cast()
 }
 
 /// Makes all of it zero, by dropping the pages that were touched.
