@@ -277,6 +277,11 @@ impl HypercallHost {
         &self.dispatcher.table
     }
 
+    /// Guest memory, as handlers see it.
+    pub fn memory(&self) -> &dyn CopyGuestMemory {
+        self.dispatcher.memory.as_ref()
+    }
+
     /// The counters.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.dispatcher.counters
