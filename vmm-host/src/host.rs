@@ -295,6 +295,11 @@ impl HypercallHost {
         &self.dispatcher.table
     }
 
+    #[cfg(feature = "_fuzzing")]
+    pub(crate) fn dispatcher(&self) -> &Dispatcher {
+        &self.dispatcher
+    }
+
     /// The counters.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.dispatcher.counters

@@ -92,6 +92,9 @@ pub mod deferred;
 mod dispatch;
 #[cfg(feature = "extend")]
 pub mod extend;
+#[cfg(feature = "_fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod host;
 pub mod hypercall;
 pub mod intercept;

@@ -42,7 +42,7 @@ pub(super) struct Service {
 
 /// Why a burst ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Burst {
+pub(super) enum Burst {
     /// There may be more.
     Full,
     /// Nothing more was there.
@@ -89,7 +89,7 @@ impl Service {
     }
 
     /// Answers up to [`BURST`] entries, by one state of the table.
-    fn burst<M: RingMemory>(&self, half: &mut HostHalf<M>) -> Result<Burst, RingDamage> {
+    pub(super) fn burst<M: RingMemory>(&self, half: &mut HostHalf<M>) -> Result<Burst, RingDamage> {
         let table = self.dispatcher.table();
         let mut end = Ok(Burst::Full);
         for _ in 0..BURST {
