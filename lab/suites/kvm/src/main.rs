@@ -12,6 +12,8 @@ mod attempts;
 mod batches;
 mod command;
 mod concurrent;
+mod context;
+mod context_handlers;
 mod embedding;
 mod handlers;
 mod hostile;
@@ -154,6 +156,7 @@ fn main() -> ExitCode {
             wanted,
             arguments.measure,
         );
+        suite = context::add_cases(suite, &arguments.guests, transport, wanted);
         suite = wrong_vendor::add_cases(suite, &arguments.guests, transport, wanted);
         let demands = ring::Demands {
             calls: arguments.ring_calls,
