@@ -3,8 +3,11 @@
 
 use super::arguments::RunArguments;
 use super::{plugins, STATUS_ABNORMAL};
+use crate::extend::control::{ControlServer, ControlService, ControlSocket};
+use crate::host::HypercallHost;
 use crate::table::{HypercallTable, TableError};
-use crate::vmm::{End, Stopper, Vm, VmConfig};
+use crate::vmm::{CallSpans, End, Stopper, Vm, VmConfig};
+use crate::watch::StatsTable;
 use anyhow::Context;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -13,19 +16,27 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Shells report a process that signal *n* ended as 128 + *n*.
 const STATUS_SIGNAL_BASE: u8 = 128;
 
 pub(super) fn run(
     arguments: RunArguments,
+    level: LevelFilter,
     register: impl FnOnce(&HypercallTable) -> Result<(), TableError>,
 ) -> anyhow::Result<u8> {
     let print_stats = arguments.stats;
+    // Before the VM is built: a name in use is said at once.
+    let control = arguments.control.as_deref().map(ControlSocket::bind);
+    let control = control.transpose()?;
     // A wrong file is said whether or not there is a KVM.
     let plugins = plugins::load(&arguments.plugins)?;
     let vm = Vm::new(VmConfig {
         debug_exit: arguments.debug_exit(),
+        watching: arguments.watching(),
+        on_panic: arguments.on_panic(),
+        call_spans: spans_at(level),
         kvm: arguments.kvm,
         initrd: arguments.initrd,
         command_line: arguments.append,
@@ -36,16 +47,42 @@ pub(super) fn run(
     })?;
     register(vm.hypercalls()).context("cannot register a handler")?;
     plugins::register(plugins, vm.hypercalls())?;
-    let counters = vm.counters();
+    let host = vm.hypercall_host();
     let signal = stop_on_signal(vm.stopper())?;
     forward_input(vm.stopper())?;
+    let control = control.map(|socket| serve(socket, &vm)).transpose()?;
     tracing::info!(transports = ?vm.transports(), "the VM starts");
 
     let end = vm.run()?;
+    drop(control);
     if print_stats {
-        eprintln!("{:#?}", counters.read());
+        print_counters(&host);
     }
     Ok(status(&end, signal.load(Ordering::Relaxed)))
+}
+
+/// A span for each call only where somebody wants to read them.
+fn spans_at(level: LevelFilter) -> CallSpans {
+    if level >= LevelFilter::TRACE {
+        CallSpans::On
+    } else {
+        CallSpans::Off
+    }
+}
+
+/// Starts to serve the control socket of `vm`.
+fn serve(socket: ControlSocket, vm: &Vm) -> anyhow::Result<ControlServer> {
+    tracing::info!(path = %socket.path().display(), "the control socket is there");
+    let service = ControlService::new(vm.hypercall_host(), vm.controller());
+    ControlServer::start(socket, service, || {}).context("cannot serve the control socket")
+}
+
+/// What `--stats` prints.
+fn print_counters(host: &HypercallHost) {
+    eprintln!("{:#?}", host.counters().read());
+    if let Some(watch) = host.watch() {
+        eprintln!("{}", StatsTable(&watch.report()));
+    }
 }
 
 /// The process's exit status for a VM that ended so.
@@ -53,6 +90,8 @@ fn status(end: &End, signal: u8) -> u8 {
     match end {
         End::Exit(code) => *code,
         End::Reset | End::PowerOff | End::Halted => 0,
+        // Nobody signalled: it was asked for over the control socket.
+        End::Stopped if signal == 0 => 0,
         End::Stopped => STATUS_SIGNAL_BASE.saturating_add(signal),
         abnormal => {
             eprintln!("error: {abnormal}");

@@ -8,4 +8,7 @@ mod cpuid;
 mod deferred;
 mod dispatch;
 mod fake_vcpu;
+mod panics;
 mod table;
+#[cfg(feature = "watch")]
+mod watching;
