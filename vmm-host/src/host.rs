@@ -2,6 +2,7 @@
 //! Hypercalls of one VM, whole: interception, the table, dispatch and counting.
 
 use crate::batch::BATCH_LIMIT;
+use crate::confinement::Confinement;
 use crate::core_calls::{self, CoreServices};
 use crate::cpuid::{self, CpuidError};
 use crate::decode::{self, DecodedCall};
@@ -83,6 +84,7 @@ pub struct HypercallHost {
     dispatcher: Dispatcher,
     offered: TransportSet,
     features: Features,
+    confinement: Confinement,
 }
 
 impl HypercallHost {
@@ -121,6 +123,7 @@ impl HypercallHost {
             },
             offered,
             features: Features::EMPTY,
+            confinement: Confinement::default(),
         }
     }
 
@@ -192,6 +195,28 @@ impl HypercallHost {
         self.dispatcher.table.observation().watch.as_ref()
     }
 
+    /// Confines the threads of rings. Call it before [`with_rings`](Self::with_rings).
+    ///
+    /// # Panics
+    ///
+    /// If the host has rings already.
+    #[cfg(feature = "sandbox")]
+    #[must_use]
+    pub fn with_sandbox(self, sandbox: crate::sandbox::Sandbox) -> Self {
+        self.with_confinement(Some(sandbox).into())
+    }
+
+    /// As [`with_sandbox`](Self::with_sandbox), where there may be none.
+    #[must_use]
+    pub(crate) fn with_confinement(mut self, confinement: Confinement) -> Self {
+        assert!(
+            self.dispatcher.rings.is_none(),
+            "a ring's thread is confined from its start"
+        );
+        self.confinement = confinement;
+        self
+    }
+
     /// Registers the core calls PROBE … BATCH, and advertises them.
     #[must_use]
     pub fn with_core_calls(mut self, services: CoreServices) -> Self {
@@ -226,7 +251,12 @@ impl HypercallHost {
             "rings are turned on once, and before the core calls"
         );
         self.features = Features::RING;
-        self.dispatcher.rings = Some(Arc::new(Rings::new(memory, wiring, config)));
+        self.dispatcher.rings = Some(Arc::new(Rings::new(
+            memory,
+            wiring,
+            config,
+            self.confinement.clone(),
+        )));
         self.dispatcher
             .table
             .register_rings()
@@ -263,6 +293,11 @@ impl HypercallHost {
     /// The handlers.
     pub fn hypercalls(&self) -> &HypercallTable {
         &self.dispatcher.table
+    }
+
+    #[cfg(feature = "_fuzzing")]
+    pub(crate) fn dispatcher(&self) -> &Dispatcher {
+        &self.dispatcher
     }
 
     /// The counters.

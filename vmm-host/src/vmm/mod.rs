@@ -46,7 +46,9 @@ pub use config::{
 pub use controller::Controller;
 pub use error::VmError;
 pub use gate::{PauseError, VmState};
+#[cfg(feature = "_fuzzing")]
+pub(crate) use loader::{load, Guest};
 #[cfg(feature = "cli")]
 pub(crate) use machine::open_kvm;
-pub use machine::{Stopper, Vm};
+pub use machine::{RunningVm, Stopper, Vm};
 pub use vcpu::End;

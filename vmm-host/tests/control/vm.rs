@@ -81,7 +81,7 @@ impl TestVm {
         let machine = FakeMachine(Arc::new(Mutex::new(MachineState::Running)));
         let service = ControlService::new(Arc::clone(&host), machine);
         let socket = ControlSocket::bind(&path).expect("the name is free");
-        let server = ControlServer::start(socket, service, || {}).expect("a thread starts");
+        let server = ControlServer::start(socket, service, || true).expect("a thread starts");
         Self {
             host,
             path,
