@@ -61,6 +61,10 @@ pub const FORBIDDEN_SEEN: HypercallNumber = HypercallNumber::user(0x119);
 /// `INVERT(gpa, length)` → length; inverts every byte of the buffer.
 pub const INVERT: HypercallNumber = HypercallNumber::user(0x11a);
 
+/// `ATTEMPT(index)` → 0 once the host's handler has tried what a confined thread must not get,
+/// and has said on standard error what came of it.
+pub const ATTEMPT: HypercallNumber = HypercallNumber::user(0x11b);
+
 /// Never registered.
 pub const UNREGISTERED: HypercallNumber = HypercallNumber::user(0x1ff);
 

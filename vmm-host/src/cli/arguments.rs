@@ -74,6 +74,10 @@ pub(super) struct RunArguments {
     #[arg(long)]
     pub(super) stats: bool,
 
+    /// Run with all of the user's rights to files, sockets and system calls, to debug
+    #[arg(long)]
+    pub(super) no_sandbox: bool,
+
     /// The KVM device
     #[arg(long, value_name = "PATH", default_value = "/dev/kvm")]
     pub(super) kvm: PathBuf,

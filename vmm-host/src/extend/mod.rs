@@ -5,9 +5,11 @@
 //! |---|---|
 //! | `source` | where a handler comes from: text, opened, installed |
 //! | `assignment` | `NUMBER=SOURCE` |
+//! | [`external`] | a process that answers over a Unix socket |
 //! | [`plugin`] | shared objects |
 
 mod assignment;
+pub mod external;
 pub mod plugin;
 mod source;
 

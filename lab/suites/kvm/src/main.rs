@@ -5,6 +5,10 @@
 //! Runs on any /dev/kvm; a transport that does not work there is skipped, unless
 //! `--require` says that it must.
 
+// Its attempts are made by compromised-vmm; here they are counted.
+#[allow(dead_code)]
+#[path = "../../../../vmm-host/tests/sandbox/attempts.rs"]
+mod attempts;
 mod batches;
 mod command;
 mod concurrent;
@@ -22,6 +26,7 @@ mod probing;
 mod ring;
 mod rings;
 mod running;
+mod sandbox;
 mod starting;
 mod unikernels;
 mod wrong_vendor;
@@ -60,6 +65,10 @@ struct Arguments {
     /// Directory of the plugins
     #[arg(long)]
     plugins: Option<PathBuf>,
+
+    /// The command hcall-vmm with a handler that tries to break out, to be checked as well
+    #[arg(long)]
+    compromised: Option<PathBuf>,
 
     /// The example of a VMM of one's own, to be checked as well
     #[arg(long)]
@@ -195,6 +204,9 @@ fn main() -> ExitCode {
             guests: arguments.guests.clone(),
         };
         suite = plugins::add_cases(suite, &setting, working);
+    }
+    if let Some(compromised) = &arguments.compromised {
+        suite = sandbox::add_cases(suite, compromised, &arguments.guests, working);
     }
     if let Some(example) = &arguments.embed {
         suite = embedding::add_case(suite, example, working);
