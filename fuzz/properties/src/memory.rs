@@ -107,16 +107,19 @@ impl Watched {
     pub(crate) fn put(&self, address: u64, bytes: &[u8]) {
         let kept = &mut *self.kept();
         for (index, region) in self.memory.iter().enumerate() {
-            let Some(offset) = address.checked_sub(region.start_addr().0) else {
+            let first = region.start_addr().0;
+            let end = address.saturating_add(bytes.len() as u64);
+            let start = address.max(first);
+            let end = end.min(first + region.len());
+            if start >= end {
                 continue;
-            };
-            let start = (offset as usize).min(kept.bytes[index].len());
-            let end = kept.bytes[index].len().min(start + bytes.len());
-            let part = &bytes[..end - start];
-            kept.bytes[index][start..end].copy_from_slice(part);
-            kept.put.push((index, start..end));
+            }
+            let part = &bytes[(start - address) as usize..(end - address) as usize];
+            let places = (start - first) as usize..(end - first) as usize;
+            kept.bytes[index][places.clone()].copy_from_slice(part);
+            kept.put.push((index, places));
             self.memory
-                .write_slice(part, GuestAddress(address))
+                .write_slice(part, GuestAddress(start))
                 .expect("it is in the region");
         }
     }

@@ -11,6 +11,7 @@ mod console;
 mod coverage;
 mod demonstration;
 mod description;
+mod dynamic;
 mod follow;
 mod fuzzing;
 mod initramfs;

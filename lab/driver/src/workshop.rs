@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::cargo::{Programs, Unikernels};
 use crate::description::Descriptions;
+use crate::dynamic::Dynamic;
 use crate::places::Places;
 use crate::provision::Flavour;
 
@@ -32,6 +33,7 @@ pub(crate) struct Workshop {
     pub(crate) logs: Logs,
     pub(crate) descriptions: Descriptions,
     pub(crate) programs: OnceLock<Programs>,
+    pub(crate) dynamic: OnceLock<Dynamic>,
     pub(crate) unikernels: OnceLock<Unikernels>,
     pub(crate) unikernels_32: OnceLock<Unikernels>,
     pub(crate) kernel: OnceLock<PathBuf>,
@@ -56,6 +58,7 @@ impl Workshop {
             descriptions: Descriptions::read(&places.checkout.join("lab"))?,
             places,
             programs: OnceLock::new(),
+            dynamic: OnceLock::new(),
             unikernels: OnceLock::new(),
             unikernels_32: OnceLock::new(),
             kernel: OnceLock::new(),
