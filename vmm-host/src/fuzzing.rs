@@ -2,6 +2,7 @@
 //! Doors to private parts, for the fuzz targets in `fuzz/`. No part of the API: whatever
 //! stands here may be gone with the next commit.
 
+use crate::extend::control::{doors, ControlService};
 use crate::vmm::{self, VcpuCount, VmError};
 use crate::{cli, extend};
 use hcall_plugin::abi::PluginDescriptor;
@@ -93,4 +94,19 @@ pub unsafe fn read_plugin_descriptor(
 ) -> Result<Vec<u32>, String> {
     // SAFETY: the caller's promise.
     unsafe { extend::plugin::read_descriptor(descriptor) }.map_err(|error| error.to_string())
+}
+
+/// What the control socket answers to a line with which no descriptor came.
+pub fn answer_control_line(service: &ControlService, line: &[u8]) -> String {
+    doors::answer(service, line)
+}
+
+/// What it answers to a request by HTTP.
+pub fn answer_control_http(service: &ControlService, head: &[u8]) -> Vec<u8> {
+    doors::answer_http(service, head)
+}
+
+/// Whether an answer says that it was done; `None` if it is no answer.
+pub fn is_control_success(answer: &[u8]) -> Option<bool> {
+    doors::is_success(answer)
 }

@@ -21,6 +21,7 @@ mod abi;
 mod allow_list;
 mod batch;
 mod command_line;
+mod control;
 mod core_calls;
 mod cpuid;
 mod exits;
@@ -37,6 +38,7 @@ pub use abi::abi;
 pub use allow_list::allow_list;
 pub use batch::batch;
 pub use command_line::command_line;
+pub use control::control;
 pub use core_calls::core_calls;
 pub use cpuid::cpuid;
 pub use exits::exits;
@@ -64,6 +66,6 @@ macro_rules! targets {
 }
 
 targets! {
-    abi, allow_list, batch, bzimage, command_line, core_calls, cpuid, elf, exits, handler_protocol,
+    abi, allow_list, batch, bzimage, command_line, control, core_calls, cpuid, elf, exits, handler_protocol,
     multiboot, paging, plugin, ring_memory, ring_requests,
 }
