@@ -164,8 +164,9 @@ impl Fuzzer<'_> {
     fn judge(&self, target: &str, watch: &Statistics, finished: &Finished) -> Score {
         let name = format!("fuzzing/{target}");
         if !finished.succeeded() {
-            let mut why = finished.failure();
+            let mut why = watch.reasons.clone();
             why.extend(watch.found.iter().map(|path| format!("the input: {path}")));
+            why.extend(finished.failure());
             return Score::failed(name, why);
         }
         println!("      {target}: {watch}");
@@ -191,17 +192,29 @@ struct Statistics {
     edges: u64,
     /// Inputs that broke something.
     found: Vec<String>,
+    /// What panicked or was forbidden, and where.
+    reasons: Vec<String>,
+    /// The line before was the beginning of a reason.
+    is_explained: bool,
 }
 
 impl Watch for Statistics {
     fn line(&mut self, _: Stream, line: &str) -> Next {
         let number = |text: &str| text.trim().parse().unwrap_or(0);
+        if std::mem::take(&mut self.is_explained) {
+            self.reasons.push(line.to_owned());
+        }
         if let Some(count) = line.strip_prefix("stat::number_of_executed_units:") {
             self.executions = number(count);
         } else if let Some(count) = line.strip_prefix("stat::average_exec_per_sec:") {
             self.per_second = number(count);
         } else if let Some((_, path)) = line.split_once("Test unit written to ") {
             self.found.push(path.to_owned());
+        } else if line.contains(" panicked at ") {
+            self.reasons.push(line.to_owned());
+            self.is_explained = true;
+        } else if line.starts_with("SUMMARY: ") {
+            self.reasons.push(line.to_owned());
         } else if line.starts_with('#') {
             let after = line.split(" cov: ").nth(1).unwrap_or("");
             self.edges = number(after.split(' ').next().unwrap_or("")).max(self.edges);
@@ -230,6 +243,10 @@ mod tests {
         for line in [
             "#2\tINITED cov: 3 ft: 4 corp: 1/1b exec/s: 0 rss: 30Mb",
             "#1048576\tpulse  cov: 175 ft: 182 corp: 23/60b lim: 4096 exec/s: 174762 rss: 125Mb",
+            "thread '<unnamed>' (7) panicked at a.rs:1:2:",
+            "attempt to add with overflow",
+            "stack backtrace:",
+            "SUMMARY: libFuzzer: deadly signal",
             "artifact_prefix='./'; Test unit written to ./crash-da39a3ee",
             "stat::number_of_executed_units: 1049849",
             "stat::average_exec_per_sec:     149978",
@@ -241,6 +258,14 @@ mod tests {
             per_second: 149_978,
             edges: 175,
             found: vec!["./crash-da39a3ee".to_owned()],
+            reasons: [
+                "thread '<unnamed>' (7) panicked at a.rs:1:2:",
+                "attempt to add with overflow",
+                "SUMMARY: libFuzzer: deadly signal",
+            ]
+            .map(str::to_owned)
+            .into(),
+            is_explained: false,
         };
         assert_eq!(statistics, expected);
     }
