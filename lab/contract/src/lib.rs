@@ -112,6 +112,18 @@ pub fn concurrent_answer(which: u64, vcpu: u64, counter: u64) -> u64 {
     mix(4, [which, vcpu, counter, 0])
 }
 
+/// `SWAPPED(counter)` → what the handler answers that is there at the moment. The unikernel
+/// `swapped` makes it again and again, and at the end prints a line for each answer that it
+/// had: `ANSWER COUNT`, where ANSWER is a value below [`SWAPPED_VALUES`], `others`, or the name
+/// of an errno.
+pub const SWAPPED: HypercallNumber = HypercallNumber::user(0x121);
+
+/// The answers to [`SWAPPED`] that are counted each for itself: 0 to 9.
+pub const SWAPPED_VALUES: usize = 10;
+
+/// What the unikernel `swapped` prints before its first call.
+pub const SWAPPED_BEGINS: &str = "calling";
+
 /// Exit status of the unikernels `concurrent` and `bench` where the other CPUs do not start.
 pub const NO_OTHER_CPUS: u8 = 77;
 

@@ -2,7 +2,7 @@
 //! `hcall-vmm run`: a VM from start to exit status.
 
 use super::arguments::RunArguments;
-use super::STATUS_ABNORMAL;
+use super::{plugins, STATUS_ABNORMAL};
 use crate::confinement::{Confinement, ThreadRole};
 use crate::sandbox::Sandbox;
 use crate::table::{HypercallTable, TableError};
@@ -24,6 +24,8 @@ pub(super) fn run(
     register: impl FnOnce(&HypercallTable) -> Result<(), TableError>,
 ) -> anyhow::Result<u8> {
     let print_stats = arguments.stats;
+    // A wrong file is said whether or not there is a KVM.
+    let plugins = plugins::load(&arguments.plugins)?;
     let sandbox = (!arguments.no_sandbox).then(Sandbox::new);
     let vm = Vm::new(VmConfig {
         debug_exit: arguments.debug_exit(),
@@ -37,6 +39,7 @@ pub(super) fn run(
         ..VmConfig::new(arguments.kernel)
     })?;
     register(vm.hypercalls()).context("cannot register a handler")?;
+    plugins::register(plugins, vm.hypercalls())?;
     let counters = vm.counters();
     // Everything is open. What is started from here on never sees a path.
     if let Some(sandbox) = &sandbox {

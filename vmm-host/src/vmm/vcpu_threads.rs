@@ -2,11 +2,11 @@
 //! The threads of a running VM's vCPUs: the first end is the VM's, and stops the others.
 
 use super::error::{kvm, system, VmError};
+use super::gate::Gate;
 use super::vcpu::{End, Vcpu};
 use crate::confinement::{Confinement, ThreadRole};
 use crate::kick;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{mpsc, Arc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -21,14 +21,14 @@ type Outcome = Result<End, VmError>;
 pub(super) struct VcpuThreads {
     threads: Vec<JoinHandle<()>>,
     outcomes: mpsc::Receiver<Outcome>,
-    stop: Arc<AtomicBool>,
+    gate: Arc<Gate>,
 }
 
 impl VcpuThreads {
-    /// Starts a thread for each of `vcpus`, which look at `stop`.
+    /// Starts a thread for each of `vcpus`, which look at `gate`.
     pub(super) fn start(
         vcpus: Vec<Vcpu>,
-        stop: Arc<AtomicBool>,
+        gate: Arc<Gate>,
         confinement: &Confinement,
     ) -> Result<Self, VmError> {
         kick::install().map_err(kvm("take a signal"))?;
@@ -36,7 +36,7 @@ impl VcpuThreads {
         let mut started = Self {
             threads: Vec::new(),
             outcomes,
-            stop,
+            gate,
         };
         for vcpu in vcpus {
             started
@@ -48,13 +48,18 @@ impl VcpuThreads {
 
     /// Waits for the first end that a vCPU meets, or that somebody asks for.
     pub(super) fn wait(self) -> Outcome {
-        loop {
+        let outcome = loop {
             match self.outcomes.recv_timeout(STOP_INTERVAL) {
-                Ok(outcome) => return outcome,
-                Err(mpsc::RecvTimeoutError::Timeout) if !self.stop.load(Ordering::Relaxed) => {}
+                Ok(outcome) => break outcome,
+                Err(mpsc::RecvTimeoutError::Timeout) if !self.gate.stops() => {}
                 // An end that came together with the stop says more than the stop.
-                Err(_) => return self.outcomes.try_recv().unwrap_or(Ok(End::Stopped)),
+                Err(_) => break self.outcomes.try_recv().unwrap_or(Ok(End::Stopped)),
             }
+        };
+        match outcome {
+            // Who stopped it may have left a reason.
+            Ok(End::Stopped) => Ok(self.gate.take_end()),
+            outcome => outcome,
         }
     }
 }
@@ -83,7 +88,7 @@ fn spawn(
 
 impl Drop for VcpuThreads {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.gate.stop();
         for thread in self.threads.drain(..) {
             kick::until_finished(&thread);
             // A panic has been reported as the outcome.
