@@ -220,7 +220,14 @@ impl Connection {
         frame.expect(FrameKind::Answer)?;
         let answered = self.lock().calls.take(frame.id);
         match answered {
-            Answered::Pending(call) => Ok(call.answer(frame.body)?),
+            Answered::Pending(call) => {
+                if let Err((call, error)) = call.answer(frame.body) {
+                    // First, so that who is told so finds the handler gone.
+                    self.break_off(error.into());
+                    call.reply.send(Err(Errno::EIO));
+                }
+                Ok(())
+            }
             Answered::Late => Ok(()),
             Answered::Nothing => Err(Breach::NotAsked(frame.id)),
         }
