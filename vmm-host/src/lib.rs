@@ -44,6 +44,7 @@
 //!         Some(transport) => match calls.dispatch(&mut vcpu, transport) {
 //!             Disposition::Resume => {}
 //!             Disposition::Stop(reason) => break println!("{reason}"),
+//!             Disposition::Wait(pending) => calls.complete(&mut vcpu, pending.wait()),
 //!         },
 //!         None => match exit {
 //!             VcpuExit::Hlt => break,
@@ -64,6 +65,7 @@
 //! |---|---|
 //! | [`table`] | handlers by number |
 //! | [`hypercall`](mod@hypercall) | what a handler sees of a call |
+//! | [`deferred`] | answers that come later |
 //! | [`memory`] | bounds-checked guest memory |
 //! | [`host`] | the whole of it for one VM: interception, dispatch, counting |
 //! | [`intercept`] | what is asked of KVM |
@@ -73,6 +75,8 @@
 //! | [`ring`] | calls through shared memory |
 //! | [`batch`] | BATCH: many calls for one exit |
 //! | [`probe`] | what works on this machine |
+//! | [`watch`] | counts and latencies of each number (feature `watch`) |
+//! | [`extend`] | handlers from outside of the program (feature `extend`) |
 //! | [`vmm`] | a VMM that boots unikernels and Linux (feature `vmm`) |
 //! | [`cli`] | its command line (feature `cli`) |
 
@@ -82,6 +86,7 @@ pub mod cli;
 pub mod core_calls;
 pub mod cpuid;
 pub mod decode;
+pub mod deferred;
 mod dispatch;
 #[cfg(feature = "extend")]
 pub mod extend;
@@ -91,16 +96,22 @@ pub mod intercept;
 mod kick;
 mod long_mode;
 pub mod memory;
+mod observation;
 pub mod probe;
 mod protected_mode;
 pub mod ring;
 pub mod stats;
 pub mod table;
+mod vcpu;
 #[cfg(feature = "vmm")]
 pub mod vmm;
+#[cfg(feature = "watch")]
+pub mod watch;
 
+pub use deferred::{Deferred, PendingAnswer, ReadyAnswer};
+pub use dispatch::PanicPolicy;
 pub use hcall_abi as abi;
 pub use hcall_abi::{Errno, Gpa, HypercallNumber, Transport, TransportSet};
 pub use host::{Disposition, HypercallHost, StopReason, VcpuCalls};
 pub use hypercall::{Cpl, Hypercall, HypercallResult, Mode, Origin};
-pub use table::{Callers, HypercallTable, TableError};
+pub use table::{Callers, HypercallTable, Owner, Registration, TableError};

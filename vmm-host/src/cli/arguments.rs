@@ -66,6 +66,10 @@ pub(super) struct RunArguments {
     #[arg(long, value_enum, default_value_t)]
     pub(super) transport: TransportArgument,
 
+    /// A shared object whose handlers answer the numbers that it has; may be repeated
+    #[arg(long = "plugin", value_name = "FILE")]
+    pub(super) plugins: Vec<PathBuf>,
+
     /// Print the VM's counters to standard error when it has ended
     #[arg(long)]
     pub(super) stats: bool,

@@ -27,6 +27,7 @@
 //! | 128 + *n* | signal *n* ended the VM |
 
 mod arguments;
+mod plugins;
 mod qemu;
 mod run;
 

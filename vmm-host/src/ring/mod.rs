@@ -16,9 +16,11 @@
 //! | `policy` | what the entries of a ring may call |
 //! | `region` | the memory shared with the guest |
 //! | `service` | the thread of a ring |
+//! | `bell` | how that thread is woken, paused and ended |
 //! | `registry` | the rings of a VM |
 //! | `wiring` | doorbells and interrupts |
 
+mod bell;
 mod config;
 mod interrupts;
 mod policy;

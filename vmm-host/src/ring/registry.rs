@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The rings of a VM: set up, torn down, all closed at the end.
 
+use super::bell::Bell;
 use super::config::RingConfig;
 use super::interrupts::Interrupts;
 use super::region;
 use super::request::Request;
-use super::service::{Bell, Service};
+use super::service::Service;
 use super::wiring::{Doorbell, RingWiring};
 use super::RingId;
 use crate::dispatch::Dispatcher;
@@ -16,6 +17,7 @@ use hcall_abi::{Errno, Gpa};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
 use vm_memory::GuestMemory;
 use vmm_sys_util::eventfd::EventFd;
 
@@ -238,6 +240,34 @@ impl Rings {
         self.wiring
             .disconnect_doorbell(running.id.get(), &running.bell.event);
         self.put(running.id, Slot::Free);
+    }
+
+    /// Has every ring pause; whether all did within `limit`.
+    pub(crate) fn pause(&self, limit: Duration) -> bool {
+        let bells: Vec<Arc<Bell>> = self
+            .slots()
+            .iter()
+            .filter_map(|slot| match slot {
+                Slot::Running(running) => Some(Arc::clone(&running.bell)),
+                Slot::Free | Slot::Busy => None,
+            })
+            .collect();
+        let start = Instant::now();
+        for bell in &bells {
+            bell.pause();
+        }
+        bells
+            .iter()
+            .all(|bell| bell.wait_until_parked(limit.saturating_sub(start.elapsed())))
+    }
+
+    /// Has every ring go on.
+    pub(crate) fn resume(&self) {
+        for slot in self.slots().iter() {
+            if let Slot::Running(running) = slot {
+                running.bell.resume();
+            }
+        }
     }
 
     /// Ends every ring; the threads have ended when it returns.

@@ -2,10 +2,10 @@
 //! The threads of a running VM's vCPUs: the first end is the VM's, and stops the others.
 
 use super::error::{kvm, system, VmError};
+use super::gate::Gate;
 use super::vcpu::{End, Vcpu};
 use crate::kick;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{mpsc, Arc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -19,18 +19,18 @@ type Outcome = Result<End, VmError>;
 pub(super) struct VcpuThreads {
     threads: Vec<JoinHandle<()>>,
     outcomes: mpsc::Receiver<Outcome>,
-    stop: Arc<AtomicBool>,
+    gate: Arc<Gate>,
 }
 
 impl VcpuThreads {
-    /// Starts a thread for each of `vcpus`, which look at `stop`.
-    pub(super) fn start(vcpus: Vec<Vcpu>, stop: Arc<AtomicBool>) -> Result<Self, VmError> {
+    /// Starts a thread for each of `vcpus`, which look at `gate`.
+    pub(super) fn start(vcpus: Vec<Vcpu>, gate: Arc<Gate>) -> Result<Self, VmError> {
         kick::install().map_err(kvm("take a signal"))?;
         let (report, outcomes) = mpsc::channel();
         let mut started = Self {
             threads: Vec::new(),
             outcomes,
-            stop,
+            gate,
         };
         for vcpu in vcpus {
             started.threads.push(spawn(vcpu, report.clone())?);
@@ -40,13 +40,18 @@ impl VcpuThreads {
 
     /// Waits for the first end that a vCPU meets, or that somebody asks for.
     pub(super) fn wait(self) -> Outcome {
-        loop {
+        let outcome = loop {
             match self.outcomes.recv_timeout(STOP_INTERVAL) {
-                Ok(outcome) => return outcome,
-                Err(mpsc::RecvTimeoutError::Timeout) if !self.stop.load(Ordering::Relaxed) => {}
+                Ok(outcome) => break outcome,
+                Err(mpsc::RecvTimeoutError::Timeout) if !self.gate.stops() => {}
                 // An end that came together with the stop says more than the stop.
-                Err(_) => return self.outcomes.try_recv().unwrap_or(Ok(End::Stopped)),
+                Err(_) => break self.outcomes.try_recv().unwrap_or(Ok(End::Stopped)),
             }
+        };
+        match outcome {
+            // Who stopped it may have left a reason.
+            Ok(End::Stopped) => Ok(self.gate.take_end()),
+            outcome => outcome,
         }
     }
 }
@@ -67,7 +72,7 @@ fn spawn(mut vcpu: Vcpu, report: mpsc::Sender<Outcome>) -> Result<JoinHandle<()>
 
 impl Drop for VcpuThreads {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.gate.stop();
         for thread in self.threads.drain(..) {
             kick::until_finished(&thread);
             // A panic has been reported as the outcome.
