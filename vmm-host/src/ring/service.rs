@@ -6,7 +6,8 @@ use super::bell::{Bell, Turn};
 use super::policy::Policy;
 use super::RingId;
 use crate::dispatch::Dispatcher;
-use crate::hypercall::{Cpl, Hypercall, Mode, Nesting, Origin, Request, Source};
+use crate::hypercall::{Cpl, Hypercall, Mode, Origin, Request};
+use crate::origin::Source;
 use crate::stats::Outcome;
 use crate::table::Snapshot;
 use hcall_abi::ring::{RingCompletion, RingEntry, RingLayout, REASON_HOST};
@@ -150,7 +151,6 @@ impl Service {
             source: Source::Ring(self.id),
             cpl: self.cpl,
             mode: self.mode,
-            nesting: Nesting::Alone,
             dispatcher: &self.dispatcher,
             counters,
             request: None,

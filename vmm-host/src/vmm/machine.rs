@@ -16,6 +16,7 @@ use super::vcpu_threads::VcpuThreads;
 use crate::core_calls::CoreServices;
 use crate::cpuid;
 use crate::host::HypercallHost;
+use crate::interrupts::KvmInterrupts;
 use crate::probe::{probe, Verdict};
 use crate::ring::KvmWiring;
 use crate::stats::Counters;
@@ -89,6 +90,7 @@ impl Vm {
         let ending = Arc::clone(&gate);
         let host = host
             .with_callers(config.callers)
+            .with_interrupts(KvmInterrupts::new(Arc::clone(&vm)))
             .with_panic_policy(config.on_panic)
             .with_stop_listener(move |reason| ending.stop_with(reason.into()))
             .with_rings(

@@ -133,7 +133,7 @@ impl Connection {
             place = end;
         }
         let places = Places {
-            memory: Arc::clone(call.memory),
+            memory: Arc::clone(&call.dispatcher.memory),
             addresses,
             most: self.ranges.outputs(&lengths),
         };
