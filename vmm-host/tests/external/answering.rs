@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Calls that are answered: what the handler sees, and what it writes.
 
-use crate::fake_vcpu::{call, FakeVcpu, MEMORY_SIZE};
+use crate::fake_vcpu::{call, finish, FakeVcpu, MEMORY_SIZE};
 use crate::peer::{fixture, range, LONG, NUMBER};
+use hcall_abi::batch::BatchEntry;
+use hcall_abi::number::BATCH;
 use hcall_abi::{Errno, Transport};
 use hcall_vmm::extend::external::protocol::{Answer, Direction, Length, Range};
-use hcall_vmm::Cpl;
+use hcall_vmm::{Cpl, Disposition};
 use std::thread;
 use vm_memory::{Bytes, GuestAddress};
 
@@ -41,7 +43,7 @@ fn the_level_is_asked_of_nobody_where_the_exit_does_not_tell_it() {
     });
     let mut vcpu = FakeVcpu::new();
     vcpu.out(NUMBER.get().into(), [0; 4]);
-    let _ = fixture.host.dispatch(&mut vcpu, 3, Transport::Port);
+    finish(&fixture.host, &mut vcpu, Transport::Port);
     assert_eq!(vcpu.answer(), 5);
     fixture.end();
 }
@@ -217,5 +219,49 @@ fn a_hundred_thousand_calls_by_four_vcpus_are_all_answered() {
             });
         }
     });
+    fixture.end();
+}
+
+#[test]
+fn a_vcpus_thread_does_not_wait() {
+    let (go_on, waits) = std::sync::mpsc::channel::<()>();
+    let fixture = fixture(&[], LONG, move |mut peer| {
+        let asked = peer.next().unwrap();
+        waits.recv().unwrap();
+        peer.answer(asked.id, Ok(1));
+        peer.add();
+    });
+    let mut vcpu = FakeVcpu::new();
+    vcpu.trap(NUMBER.get().into(), [0; 4]);
+    let mut calls = fixture.host.vcpu_calls(0);
+    // The handler does not answer before this has returned.
+    let Disposition::Wait(pending) = calls.dispatch(&mut vcpu, Transport::Instruction) else {
+        panic!("it has been answered by nobody");
+    };
+    assert!(!pending.is_ready());
+    go_on.send(()).unwrap();
+    calls.complete(&mut vcpu, pending.wait());
+    assert_eq!(vcpu.answer(), 1);
+    drop(calls);
+    fixture.end();
+}
+
+/// Where no answer can come later, the thread waits.
+#[test]
+fn the_entries_of_a_batch_are_answered_one_after_the_other() {
+    let fixture = fixture(&[], LONG, |mut peer| peer.add());
+    let entries: Vec<u8> = (0..20)
+        .flat_map(|index| BatchEntry::new(NUMBER, [index, 100, 0, 0]).to_bytes())
+        .collect();
+    let memory = &fixture.memory;
+    memory.write_slice(&entries, GuestAddress(0x100)).unwrap();
+    let answered = call(&fixture.host, BATCH.get(), [0x100, 20, 0, 0]);
+    assert_eq!(answered, 20);
+    let mut bytes = vec![0; entries.len()];
+    memory.read_slice(&mut bytes, GuestAddress(0x100)).unwrap();
+    for (index, entry) in bytes.chunks_exact(size_of::<BatchEntry>()).enumerate() {
+        let entry = BatchEntry::from_bytes(entry.try_into().unwrap());
+        assert_eq!(entry.result, index as i64 + 100);
+    }
     fixture.end();
 }

@@ -126,8 +126,9 @@ fn it_does_not_speak_the_protocol() {
 #[test]
 fn it_answers_before_it_is_asked() {
     let fixture = fixture(&[], LONG, |mut peer| {
-        peer.answer(1, Ok(0));
-        assert!(peer.receive().is_none() || peer.receive().is_none());
+        peer.answer(99, Ok(0));
+        // The call is there or not, and then the connection is closed.
+        while peer.receive().is_some() {}
     });
     assert_eq!(fixture.call([0; 4]), -5);
     fixture.end();

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The handler's end, under the test's control.
 
-use crate::fake_vcpu::{call, host};
+use crate::fake_vcpu::{call, host, MEMORY_SIZE};
 use hcall_abi::HypercallNumber;
+use hcall_vmm::core_calls::CoreServices;
 use hcall_vmm::extend::external::protocol::{
     Answer, Direction, FrameHead, FrameKind, Hello, Length, Range, Ranges, Request, Welcome,
     BODY_BYTES_MAX, HEADER_BYTES,
@@ -141,6 +142,12 @@ pub(crate) fn fixture(
         play(peer);
     });
     let (host, memory) = host();
+    let host = host.with_core_calls(CoreServices {
+        console: Box::new(std::io::sink()),
+        tsc_khz: None,
+        memory_bytes: MEMORY_SIZE as u64,
+        vcpu_count: 1,
+    });
     let handler = handler.expect("the greeting");
     host.hypercalls()
         .register(NUMBER, handler.into_handler())

@@ -37,7 +37,7 @@ use bell::Bell;
 use connection::Connection;
 use hcall_abi::HypercallNumber;
 use protocol::{Answer, ProtocolError};
-use reply::Waiter;
+use reply::{Reply, Waiter};
 use std::fmt;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -74,7 +74,9 @@ pub enum ExternalError {
 
 /// A handler that is another process.
 ///
-/// Dropped, it closes the connection as soon as the calls that have begun are answered.
+/// Dropped, it closes the connection as soon as the calls that have begun are answered. In a
+/// table, it is dropped when it has been removed or replaced and each vCPU has made another
+/// call.
 pub struct ExternalHandler {
     connection: Arc<Connection>,
 }
@@ -101,7 +103,8 @@ impl ExternalHandler {
         Ok(Self { connection })
     }
 
-    /// The answer to a call.
+    /// Answers a call: of a vCPU by [deferring](Hypercall::defer) the answer, so that its
+    /// thread can be stopped meanwhile; of a batch and of a ring by waiting for it.
     ///
     /// # Errors
     ///
@@ -110,6 +113,12 @@ impl ExternalHandler {
     /// in time; EIO if it is gone, or has answered what makes no sense.
     pub fn call(&self, call: &mut Hypercall<'_>) -> HypercallResult {
         let (frame, places) = self.connection.request(call)?;
+        if let Ok(deferred) = call.defer() {
+            let reply = Reply::Deferred(deferred);
+            self.connection.ask(frame, places, reply)?;
+            // The guest gets the handler's answer.
+            return Ok(0);
+        }
         let (waiter, reply) = Waiter::new();
         self.connection.ask(frame, places, reply)?;
         waiter.wait()
