@@ -27,6 +27,7 @@
 //! | 128 + *n* | signal *n* ended the VM |
 
 mod arguments;
+mod handlers;
 mod plugins;
 mod qemu;
 mod run;

@@ -2,7 +2,7 @@
 //! `hcall-vmm run`: a VM from start to exit status.
 
 use super::arguments::RunArguments;
-use super::{plugins, STATUS_ABNORMAL};
+use super::{handlers, plugins, STATUS_ABNORMAL};
 use crate::table::{HypercallTable, TableError};
 use crate::vmm::{End, Stopper, Vm, VmConfig};
 use anyhow::Context;
@@ -22,8 +22,10 @@ pub(super) fn run(
     register: impl FnOnce(&HypercallTable) -> Result<(), TableError>,
 ) -> anyhow::Result<u8> {
     let print_stats = arguments.stats;
+    let installer = arguments.installer();
     // A wrong file is said whether or not there is a KVM.
     let plugins = plugins::load(&arguments.plugins)?;
+    let handlers = handlers::open(&arguments.handlers)?;
     let vm = Vm::new(VmConfig {
         debug_exit: arguments.debug_exit(),
         kvm: arguments.kvm,
@@ -36,6 +38,7 @@ pub(super) fn run(
     })?;
     register(vm.hypercalls()).context("cannot register a handler")?;
     plugins::register(plugins, vm.hypercalls())?;
+    handlers::register(handlers, &installer, vm.hypercalls())?;
     let counters = vm.counters();
     let signal = stop_on_signal(vm.stopper())?;
     forward_input(vm.stopper())?;
