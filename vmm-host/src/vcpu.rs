@@ -2,7 +2,7 @@
 //! What calls need of a vCPU, and the levels and modes that one can be in.
 
 use hcall_abi::Gpa;
-use kvm_bindings::kvm_run;
+use kvm_bindings::{kvm_run, kvm_sregs};
 use kvm_ioctls::VcpuFd;
 
 /// EFER.LMA (SDM volume 3, 2.2.1).
@@ -66,6 +66,24 @@ pub trait Vcpu {
     ///
     /// KVM's.
     fn translate(&self, gva: u64) -> Result<Option<Gpa>, kvm_ioctls::Error>;
+
+    /// The segments, the descriptor tables and the control registers. As provided, an error.
+    ///
+    /// # Errors
+    ///
+    /// KVM's.
+    fn special_registers(&self) -> Result<kvm_sregs, kvm_ioctls::Error> {
+        Err(kvm_ioctls::Error::new(libc::EOPNOTSUPP))
+    }
+
+    /// Sets them. As provided, an error.
+    ///
+    /// # Errors
+    ///
+    /// KVM's.
+    fn set_special_registers(&self, _registers: &kvm_sregs) -> Result<(), kvm_ioctls::Error> {
+        Err(kvm_ioctls::Error::new(libc::EOPNOTSUPP))
+    }
 }
 
 impl Vcpu for VcpuFd {
@@ -91,5 +109,13 @@ impl Vcpu for VcpuFd {
     fn translate(&self, gva: u64) -> Result<Option<Gpa>, kvm_ioctls::Error> {
         let translation = self.translate_gva(gva)?;
         Ok((translation.valid != 0).then_some(Gpa::new(translation.physical_address)))
+    }
+
+    fn special_registers(&self) -> Result<kvm_sregs, kvm_ioctls::Error> {
+        self.get_sregs()
+    }
+
+    fn set_special_registers(&self, registers: &kvm_sregs) -> Result<(), kvm_ioctls::Error> {
+        self.set_sregs(registers)
     }
 }

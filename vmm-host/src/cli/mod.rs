@@ -34,6 +34,7 @@
 //! | 128 + *n* | signal *n* ended the VM |
 
 mod arguments;
+mod handlers;
 mod plugins;
 mod qemu;
 mod run;

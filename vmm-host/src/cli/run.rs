@@ -2,7 +2,7 @@
 //! `hcall-vmm run`: a VM from start to exit status.
 
 use super::arguments::RunArguments;
-use super::{plugins, STATUS_ABNORMAL};
+use super::{handlers, plugins, STATUS_ABNORMAL};
 use crate::confinement::{Confinement, ThreadRole};
 use crate::sandbox::Sandbox;
 use crate::table::{HypercallTable, TableError};
@@ -26,7 +26,10 @@ pub(super) fn run(
     let print_stats = arguments.stats;
     // A wrong file is said whether or not there is a KVM.
     let plugins = plugins::load(&arguments.plugins)?;
+    let (processes, handlers) = handlers::open(&arguments.handlers)?;
     let sandbox = (!arguments.no_sandbox).then(Sandbox::new);
+    let confinement = Confinement::from(sandbox.clone());
+    let installer = arguments.installer().with_confinement(confinement.clone());
     let vm = Vm::new(VmConfig {
         debug_exit: arguments.debug_exit(),
         kvm: arguments.kvm,
@@ -40,12 +43,13 @@ pub(super) fn run(
     })?;
     register(vm.hypercalls()).context("cannot register a handler")?;
     plugins::register(plugins, vm.hypercalls())?;
+    handlers::register(handlers, &installer, vm.hypercalls())?;
     let counters = vm.counters();
     // Everything is open. What is started from here on never sees a path.
     if let Some(sandbox) = &sandbox {
         enclose(sandbox)?;
     }
-    let confinement = Confinement::from(sandbox);
+    handlers::register(processes, &installer, vm.hypercalls())?;
     let signal = stop_on_signal(vm.stopper(), confinement.clone())?;
     forward_input(vm.stopper(), confinement.clone())?;
     tracing::info!(transports = ?vm.transports(), "the VM starts");

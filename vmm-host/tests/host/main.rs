@@ -8,4 +8,8 @@ mod cpuid;
 mod deferred;
 mod dispatch;
 mod fake_vcpu;
+mod interrupts;
+mod page_tables;
+mod paging;
 mod table;
+mod virtual_memory;

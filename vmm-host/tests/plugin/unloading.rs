@@ -38,7 +38,7 @@ fn the_last_handler_takes_it_along() {
     drop(plugin);
     assert!(is_mapped(&object));
     table.remove(WHO).unwrap();
-    assert_eq!(call(&host, SUM.get(), [0; 4]), SUM.get().into());
+    assert_eq!(call(&host, SUM.get(), [0; 4]), i64::from(SUM.get()));
     assert!(!destroyed.exists() && is_mapped(&object));
     table.remove(SUM).unwrap();
     assert!(destroyed.exists() && !is_mapped(&object));
@@ -58,7 +58,7 @@ fn a_vcpu_that_remembers_it_keeps_it() {
         assert_eq!(disposition, Disposition::Resume);
         vcpu.answer()
     };
-    assert_eq!(sum(), SUM.get().into());
+    assert_eq!(sum(), i64::from(SUM.get()));
     let plugin = load(&object);
     for number in plugin.numbers() {
         host.hypercalls().remove(number).unwrap();
