@@ -15,6 +15,7 @@ mod concurrent;
 mod context;
 mod context_handlers;
 mod embedding;
+mod external;
 mod faults;
 mod handlers;
 mod hostile;
@@ -81,6 +82,10 @@ struct Arguments {
     /// The example of a VMM of one's own, to be checked as well
     #[arg(long)]
     embed: Option<PathBuf>,
+
+    /// Directory with handlers that are processes: handler-process and shout
+    #[arg(long)]
+    handlers: Option<PathBuf>,
 
     /// Transports that must work here; without it, one that does not is skipped
     #[arg(long, value_enum)]
@@ -232,6 +237,14 @@ fn main() -> ExitCode {
     }
     if let Some(example) = &arguments.embed {
         suite = embedding::add_case(suite, example, working);
+    }
+    if let Some(handlers) = &arguments.handlers {
+        let setting = external::Setting {
+            handlers: handlers.clone(),
+            guests: arguments.guests.clone(),
+            vmm: arguments.vmm.clone(),
+        };
+        suite = external::add_cases(suite, &setting, wanted);
     }
     if let Some(directory) = &arguments.linux {
         suite = linux::add_cases(suite, directory, arguments.ring_calls);
