@@ -6,6 +6,7 @@
 mod bench;
 mod boot;
 mod c_program;
+mod c_unikernel;
 mod cargo;
 mod console;
 mod coverage;

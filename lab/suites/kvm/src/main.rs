@@ -6,6 +6,7 @@
 //! `--require` says that it must.
 
 mod batches;
+mod c_unikernels;
 mod command;
 mod concurrent;
 mod embedding;
@@ -138,6 +139,7 @@ fn main() -> ExitCode {
     for transport in Transport::ALL {
         let wanted = working.contains(transport) || required.contains(&transport);
         suite = unikernels::add_cases(suite, &arguments.guests, transport, wanted);
+        suite = c_unikernels::add_cases(suite, &arguments.guests, transport, wanted);
         suite = batches::add_cases(
             suite,
             &arguments.guests,
@@ -177,6 +179,8 @@ fn main() -> ExitCode {
     suite = starting::add_cases(suite, &arguments.guests, working);
     if let Some(vmm) = &arguments.vmm {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);
+        let wanted = !working.is_empty();
+        suite = c_unikernels::add_command_case(suite, vmm, &arguments.guests, wanted);
     }
     if let Some(example) = &arguments.embed {
         suite = embedding::add_case(suite, example, working);
