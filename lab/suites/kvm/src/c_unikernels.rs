@@ -3,10 +3,9 @@
 //! the library from inside.
 
 use crate::handlers::lock;
-use crate::unikernels::{equal, Setting};
+use crate::unikernels::{equal, Case, Setting};
 use hcall_abi::{Errno, Transport};
 use hcall_ktap::{CaseResult, Suite, Verdict};
-use hcall_vmm::vmm::End;
 use std::path::Path;
 use std::process::Command;
 
@@ -21,7 +20,7 @@ pub(crate) fn add_cases<'a>(
     transport: Transport,
     wanted: bool,
 ) -> Suite<'a> {
-    let cases: [(&str, fn(&Setting) -> CaseResult); 2] = [
+    let cases: [(&str, Case); 2] = [
         ("a unikernel in C", example),
         ("the library for C keeps registers and answers", library),
     ];
