@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::api;
 use crate::bench;
 use crate::cargo::{self, C_LIBRARY_PACKAGE, C_UNIKERNELS, NONE, PACKAGE_32, UNIKERNEL_PACKAGES};
+use crate::crates;
 use crate::libtest::Libtest;
 use crate::packages;
 use crate::places::is_installed;
@@ -57,6 +59,14 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage {
         name: "documentation",
         run: documentation,
+    },
+    Stage {
+        name: "public API",
+        run: api::stage,
+    },
+    Stage {
+        name: "crates, as for crates.io",
+        run: crates::stage,
     },
     Stage {
         name: "Miri on hcall-abi",
