@@ -93,7 +93,9 @@ pub(crate) fn register(host: &HypercallHost, services: CoreServices) {
 const ONCE: &str = "core calls are registered once, when the host is built";
 
 fn add(host: &HypercallHost, number: HypercallNumber, handler: impl Handler) {
-    host.hypercalls().register(number, handler).expect(ONCE);
+    host.hypercalls()
+        .register_core(number, handler)
+        .expect(ONCE);
 }
 
 /// The (GPA, length) of arguments 0 and 1, within the limit and all guest memory.

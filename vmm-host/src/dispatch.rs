@@ -5,14 +5,17 @@
 //! for right after an exit no code and no data is cached.
 
 use crate::batch;
-use crate::hypercall::{Cpl, Hypercall, HypercallResult};
+use crate::host::StopReason;
+use crate::hypercall::{Cpl, Hypercall, HypercallResult, Nesting, Request};
 use crate::memory::CopyGuestMemory;
+use crate::observation::Watched;
 use crate::ring::{RingRequest, Rings};
 use crate::stats::{Counters, Outcome, Shard};
 use crate::table::{Answerer, Callers, Entry, Handler, HypercallTable, Snapshot};
 use hcall_abi::batch::BatchEntry;
 use hcall_abi::result::KVM_ENOSYS_RESULT;
 use hcall_abi::{encode_result, Errno, HypercallNumber, NumberError};
+use std::any::Any;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 
@@ -29,7 +32,7 @@ impl<H: Handler> Answer for H {
         // fails its next call); the call's state is discarded or holds plain values.
         match catch_unwind(AssertUnwindSafe(|| self(call))) {
             Ok(result) => encode(call, result),
-            Err(_) => panicked(call),
+            Err(payload) => panicked(call, payload),
         }
     }
 }
@@ -43,11 +46,42 @@ fn encode(call: &Hypercall<'_>, result: HypercallResult) -> i64 {
     }
 }
 
+/// The answer of a handler that panicked. What else comes of it is decided where requests are
+/// granted: see [`Dispatcher::settle`].
 #[cold]
-fn panicked(call: &Hypercall<'_>) -> i64 {
-    tracing::error!(number = %call.number(), "the handler of a hypercall panicked");
+fn panicked(call: &mut Hypercall<'_>, payload: Box<dyn Any + Send>) -> i64 {
+    let number = call.number();
+    let message = message_of(payload);
+    tracing::error!(%number, message, "the handler of a hypercall panicked");
+    // What the handler asked for before does not count: it did not return.
+    call.request = Some(Box::new(Request::Panicked { number, message }));
     call.fail(Outcome::Panicked, Errno::EIO)
 }
+
+/// What a panic said.
+fn message_of(payload: Box<dyn Any + Send>) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let message = text.unwrap_or("a value that is no text").to_owned();
+    // A payload is the handler's too, and what its destructor throws is not dropped again.
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(second);
+    }
+    message
+}
+
+/// What the panic of a handler does besides that its call is answered −EIO and counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PanicPolicy {
+    /// Nothing: the VM goes on.
+    #[default]
+    Answer,
+    /// It ends the VM, with the handler's number and message.
+    EndVm,
+}
+
+pub(crate) type StopListener = Arc<dyn Fn(StopReason) + Send + Sync>;
 
 /// What answers calls, whichever way they came.
 #[derive(Clone)]
@@ -56,6 +90,9 @@ pub(crate) struct Dispatcher {
     pub(crate) counters: Arc<Counters>,
     pub(crate) memory: Arc<dyn CopyGuestMemory>,
     pub(crate) callers: Callers,
+    pub(crate) on_panic: PanicPolicy,
+    /// Who is told that a call through a ring ends the VM.
+    pub(crate) stop_listener: Option<StopListener>,
     /// None where rings are not offered, and for the calls that come through one.
     pub(crate) rings: Option<Arc<Rings>>,
 }
@@ -80,10 +117,34 @@ impl Dispatcher {
         if is_unprivileged(call.cpl) && !self.admits_processes(entry) {
             return call.fail(Outcome::Refused, Errno::EPERM);
         }
-        match &entry.answerer {
+        self.answer_by(&entry.answerer, table, call)
+    }
+
+    #[inline]
+    fn answer_by(&self, answerer: &Answerer, table: &Snapshot, call: &mut Hypercall<'_>) -> i64 {
+        match answerer {
             Answerer::Handler(handler) => handler.answer(call),
             Answerer::Batch => self.answer_batch(table, call),
             Answerer::Ring(request) => self.answer_ring_request(*request, call),
+            Answerer::Watched(watched) => self.answer_watched(watched, table, call),
+        }
+    }
+
+    #[inline(never)]
+    fn answer_watched(&self, watched: &Watched, table: &Snapshot, call: &mut Hypercall<'_>) -> i64 {
+        watched.observe(call, |answerer, call| self.answer_by(answerer, table, call))
+    }
+
+    /// What is left of a handler's request: nothing of a panic, unless that ends the VM.
+    #[cold]
+    pub(crate) fn settle(&self, request: Request) -> Option<Request> {
+        match (request, self.on_panic) {
+            (Request::Panicked { .. }, PanicPolicy::Answer) => None,
+            (Request::Panicked { number, message }, PanicPolicy::EndVm) => {
+                let reason = StopReason::HandlerPanicked { number, message };
+                Some(Request::Stop(reason))
+            }
+            (request, _) => Some(request),
         }
     }
 
@@ -111,10 +172,10 @@ impl Dispatcher {
 
     #[inline(never)]
     fn answer_batch(&self, table: &Snapshot, call: &mut Hypercall<'_>) -> i64 {
-        let memory = call.memory;
-        let result = batch::answer_all(memory.as_ref(), call.arguments, |entry| {
+        call.nesting = Nesting::InBatch;
+        let result = batch::answer_all(self.memory.as_ref(), call.arguments, |entry| {
             let answer = self.answer_entry(table, entry, call);
-            (answer, call.stop.is_some())
+            (answer, self.ends_batch(call))
         });
         encode(call, result)
     }
@@ -132,6 +193,15 @@ impl Dispatcher {
         call.number = found.number;
         call.arguments = entry.arguments;
         self.answer(table, found, call)
+    }
+
+    /// Whether the batch ends with the entry that has just been answered, because the VM does.
+    #[inline]
+    fn ends_batch(&self, call: &mut Hypercall<'_>) -> bool {
+        if let Some(request) = call.request.take() {
+            call.request = self.settle(*request).map(Box::new);
+        }
+        call.request.is_some()
     }
 
     #[cold]

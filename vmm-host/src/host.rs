@@ -2,36 +2,47 @@
 //! Hypercalls of one VM, whole: interception, the table, dispatch and counting.
 
 use crate::batch::BATCH_LIMIT;
+use crate::confinement::Confinement;
 use crate::core_calls::{self, CoreServices};
 use crate::cpuid::{self, CpuidError};
 use crate::decode::{self, DecodedCall};
-use crate::dispatch::Dispatcher;
-use crate::hypercall::{Hypercall, Mode, Origin, Source, Vcpu};
+use crate::deferred::{PendingAnswer, ReadyAnswer};
+use crate::dispatch::{Dispatcher, PanicPolicy};
+use crate::hypercall::{Hypercall, Mode, Nesting, Origin, Request, Source, Vcpu};
 use crate::intercept::{self, InterceptError};
 use crate::memory::CopyGuestMemory;
+use crate::observation::{Observation, Spans};
 use crate::ring::{RingConfig, RingWiring, Rings};
-use crate::stats::{Counters, Shard};
+use crate::stats::{Counters, Outcome, Shard};
 use crate::table::{Callers, Entry, HypercallTable, Snapshot, TableCache};
+#[cfg(feature = "watch")]
+use crate::watch::Watch;
 use hcall_abi::cpuid::{Advertisement, Features, Limits};
 use hcall_abi::result::MAX_PAYLOAD_32;
-use hcall_abi::{encode_result, encode_result_32, Transport, TransportSet, ABI_VERSION};
+use hcall_abi::{
+    encode_result, encode_result_32, Errno, HypercallNumber, Transport, TransportSet, ABI_VERSION,
+};
 use kvm_bindings::{kvm_run, CpuId, KVM_EXIT_HYPERCALL, KVM_EXIT_XEN, KVM_SYNC_X86_REGS};
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd, VmFd};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use vm_memory::GuestMemory;
 
 /// Longest (GPA, length) buffer of a core call, in bytes.
 pub const BUFFER_LIMIT: u32 = 64 * 1024;
 
 /// What the vCPU's thread does after a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Disposition {
     /// Runs the vCPU again; the answer is in place.
     Resume,
     /// Ends the VM.
     Stop(StopReason),
+    /// Waits for the answer, as it likes, and then has it
+    /// [put in place](VcpuCalls::complete) before it runs the vCPU again.
+    Wait(PendingAnswer),
 }
 
 /// Why a handler ended the VM.
@@ -42,6 +53,13 @@ pub enum StopReason {
     Exit(u8),
     /// The guest called `PANIC` with this message.
     Panic(String),
+    /// A handler panicked, and the host has [`PanicPolicy::EndVm`].
+    HandlerPanicked {
+        /// The number that was called.
+        number: HypercallNumber,
+        /// What the panic said.
+        message: String,
+    },
 }
 
 impl fmt::Display for StopReason {
@@ -49,6 +67,12 @@ impl fmt::Display for StopReason {
         match self {
             Self::Exit(code) => write!(formatter, "the guest exited with status {code}"),
             Self::Panic(message) => write!(formatter, "the guest panicked: {message}"),
+            Self::HandlerPanicked { number, message } => {
+                write!(
+                    formatter,
+                    "the handler of hypercall {number} panicked: {message}"
+                )
+            }
         }
     }
 }
@@ -60,6 +84,7 @@ pub struct HypercallHost {
     dispatcher: Dispatcher,
     offered: TransportSet,
     features: Features,
+    confinement: Confinement,
 }
 
 impl HypercallHost {
@@ -92,10 +117,13 @@ impl HypercallHost {
                 counters: Arc::default(),
                 memory: Arc::new(memory),
                 callers: Callers::default(),
+                on_panic: PanicPolicy::default(),
+                stop_listener: None,
                 rings: None,
             },
             offered,
             features: Features::EMPTY,
+            confinement: Confinement::default(),
         }
     }
 
@@ -103,6 +131,89 @@ impl HypercallHost {
     #[must_use]
     pub fn with_callers(mut self, callers: Callers) -> Self {
         self.dispatcher.callers = callers;
+        self
+    }
+
+    /// Sets what the panic of a handler does; by default the VM goes on.
+    #[must_use]
+    pub fn with_panic_policy(mut self, policy: PanicPolicy) -> Self {
+        self.dispatcher.on_panic = policy;
+        self
+    }
+
+    /// Has `listener` told that a call through a ring ends the VM, as the panic of its
+    /// handler does by [`PanicPolicy::EndVm`]. It is called on the ring's thread; calls of
+    /// vCPUs are told by [`Disposition::Stop`]. Call it before
+    /// [`with_rings`](Self::with_rings).
+    #[must_use]
+    pub fn with_stop_listener(
+        mut self,
+        listener: impl Fn(StopReason) + Send + Sync + 'static,
+    ) -> Self {
+        self.dispatcher.stop_listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// Counts and times the calls of each number, to be read with [`watch`](Self::watch).
+    /// Call it before anything is registered.
+    ///
+    /// # Panics
+    ///
+    /// If there are handlers already, core calls and rings included: they would go unwatched.
+    #[cfg(feature = "watch")]
+    #[must_use]
+    pub fn with_watching(self) -> Self {
+        self.observe(|observation| observation.watch = Some(Arc::default()))
+    }
+
+    /// Makes each call a span of `tracing`, with its arguments and its answer, at level
+    /// TRACE. Call it before anything is registered.
+    ///
+    /// # Panics
+    ///
+    /// As [`with_watching`](Self::with_watching).
+    #[must_use]
+    pub fn with_call_spans(self) -> Self {
+        self.observe(|observation| observation.spans = Spans::On)
+    }
+
+    fn observe(mut self, change: impl FnOnce(&mut Observation)) -> Self {
+        let table = &mut self.dispatcher.table;
+        assert!(
+            table.registrations().is_empty(),
+            "calls are observed from the first registration on"
+        );
+        let mut observation = table.observation().clone();
+        change(&mut observation);
+        *table = Arc::new(HypercallTable::observed(observation));
+        self
+    }
+
+    /// What is recorded of each number's calls, if the host watches.
+    #[cfg(feature = "watch")]
+    pub fn watch(&self) -> Option<&Arc<Watch>> {
+        self.dispatcher.table.observation().watch.as_ref()
+    }
+
+    /// Confines the threads of rings. Call it before [`with_rings`](Self::with_rings).
+    ///
+    /// # Panics
+    ///
+    /// If the host has rings already.
+    #[cfg(feature = "sandbox")]
+    #[must_use]
+    pub fn with_sandbox(self, sandbox: crate::sandbox::Sandbox) -> Self {
+        self.with_confinement(Some(sandbox).into())
+    }
+
+    /// As [`with_sandbox`](Self::with_sandbox), where there may be none.
+    #[must_use]
+    pub(crate) fn with_confinement(mut self, confinement: Confinement) -> Self {
+        assert!(
+            self.dispatcher.rings.is_none(),
+            "a ring's thread is confined from its start"
+        );
+        self.confinement = confinement;
         self
     }
 
@@ -140,7 +251,12 @@ impl HypercallHost {
             "rings are turned on once, and before the core calls"
         );
         self.features = Features::RING;
-        self.dispatcher.rings = Some(Arc::new(Rings::new(memory, wiring, config)));
+        self.dispatcher.rings = Some(Arc::new(Rings::new(
+            memory,
+            wiring,
+            config,
+            self.confinement.clone(),
+        )));
         self.dispatcher
             .table
             .register_rings()
@@ -156,9 +272,32 @@ impl HypercallHost {
         }
     }
 
+    /// Has every ring pause: when this returns true, no call through one is under way, and none
+    /// begins before [`resume_rings`](Self::resume_rings). False if a handler takes longer than
+    /// `limit`; then call that to undo it.
+    ///
+    /// To be called when no vCPU runs, since a guest can set up others.
+    #[must_use]
+    pub fn pause_rings(&self, limit: Duration) -> bool {
+        let rings = self.dispatcher.rings.as_ref();
+        rings.is_none_or(|rings| rings.pause(limit))
+    }
+
+    /// Has the rings go on.
+    pub fn resume_rings(&self) {
+        if let Some(rings) = &self.dispatcher.rings {
+            rings.resume();
+        }
+    }
+
     /// The handlers.
     pub fn hypercalls(&self) -> &HypercallTable {
         &self.dispatcher.table
+    }
+
+    #[cfg(feature = "_fuzzing")]
+    pub(crate) fn dispatcher(&self) -> &Dispatcher {
+        &self.dispatcher
     }
 
     /// The counters.
@@ -232,7 +371,8 @@ impl HypercallHost {
     /// [`recognise`](Self::recognise) said. A loop is better off with
     /// [`vcpu_calls`](Self::vcpu_calls).
     ///
-    /// A handler that panics gives the guest −EIO, is counted, and the VM goes on.
+    /// A handler that panics gives the guest −EIO, is counted, and the VM goes on, unless
+    /// [`with_panic_policy`](Self::with_panic_policy) says otherwise.
     pub fn dispatch(
         &self,
         vcpu: &mut impl Vcpu,
@@ -240,6 +380,12 @@ impl HypercallHost {
         transport: Transport,
     ) -> Disposition {
         self.vcpu_calls(vcpu_id).dispatch(vcpu, transport)
+    }
+
+    /// As [`VcpuCalls::complete`].
+    pub fn complete(&self, vcpu: &mut impl Vcpu, answer: ReadyAnswer) {
+        self.vcpu_calls(answer.caller.vcpu_id)
+            .complete(vcpu, answer);
     }
 }
 
@@ -256,7 +402,12 @@ fn fit(answer: i64, call: &Hypercall<'_>) -> i64 {
 /// exit did not tell it.
 #[cold]
 fn fit_large(payload: i64, call: &Hypercall<'_>) -> i64 {
-    match call.mode() {
+    fit_mode(payload, call.mode())
+}
+
+/// The same, where the mode is known.
+fn fit_mode(payload: i64, mode: Result<Mode, Errno>) -> i64 {
+    match mode {
         Ok(Mode::Bits64) => payload,
         Ok(Mode::Bits32) => encode_result_32(Ok(payload as u64)).into(),
         Err(errno) => encode_result(Err(errno)),
@@ -276,6 +427,22 @@ fn answer_vcpu(run: &mut kvm_run, answer: i64) {
         _ => {
             run.s.regs.regs.rax = answer as u64;
             run.kvm_dirty_regs |= u64::from(KVM_SYNC_X86_REGS);
+        }
+    }
+}
+
+/// What the loop does for the sake of what a handler asked for, beside `answer`.
+#[cold]
+fn grant(request: Request, answer: i64, run: &mut kvm_run) -> Disposition {
+    match request {
+        Request::Stop(reason) => Disposition::Stop(reason),
+        Request::Panicked { .. } => Disposition::Resume,
+        // The handler failed after it had deferred.
+        Request::Defer(_) if answer < 0 => Disposition::Resume,
+        Request::Defer(pending) => {
+            // What the guest has if the VMM runs it without having waited.
+            answer_vcpu(run, encode_result(Err(Errno::EIO)));
+            Disposition::Wait(pending)
         }
     }
 }
@@ -327,6 +494,21 @@ impl VcpuCalls<'_> {
             None => caller.answer_other(table, vcpu, transport),
         }
     }
+
+    /// Puts in place what [`Disposition::Wait`] waited for; `vcpu`, which has not been run
+    /// since, may then run.
+    ///
+    /// # Panics
+    ///
+    /// If the call was another vCPU's.
+    pub fn complete(&mut self, vcpu: &mut impl Vcpu, answer: ReadyAnswer) {
+        assert_eq!(
+            answer.caller.vcpu_id, self.vcpu.id,
+            "an answer goes to the vCPU that made the call"
+        );
+        let answer = self.vcpu.encode(&answer, vcpu);
+        answer_vcpu(vcpu.kvm_run(), answer);
+    }
 }
 
 impl CallingVcpu<'_> {
@@ -359,18 +541,38 @@ impl CallingVcpu<'_> {
             },
             cpl: asked.cpl,
             mode: asked.mode,
-            memory: &dispatcher.memory,
+            nesting: Nesting::Alone,
+            dispatcher,
             counters: self.counters,
-            stop: None,
+            request: None,
         };
         let answer = dispatcher.answer(table, entry, &mut call);
         let answer = fit(answer, &call);
-        let stop = call.stop;
+        let request = call.request;
         answer_vcpu(vcpu.kvm_run(), answer);
-        match stop {
+        match request {
             None => Disposition::Resume,
-            Some(reason) => Disposition::Stop(*reason),
+            Some(request) => match dispatcher.settle(*request) {
+                None => Disposition::Resume,
+                Some(request) => grant(request, answer, vcpu.kvm_run()),
+            },
         }
+    }
+
+    /// The answer that was deferred, as far as it needs nothing but the caller.
+    fn encode(&self, answer: &ReadyAnswer, vcpu: &impl Vcpu) -> i64 {
+        if answer.result.is_err() {
+            self.counters.count_outcome(Outcome::Failed);
+        }
+        let encoded = encode_result(answer.result);
+        if encoded <= MAX_PAYLOAD_32 as i64 {
+            return encoded;
+        }
+        let mode = match answer.caller.mode {
+            Some(mode) => Ok(mode),
+            None => vcpu.mode().map_err(|_| Errno::EIO),
+        };
+        fit_mode(encoded, mode)
     }
 
     /// The same of a number outside hcall's own ranges, or one that nobody answers. Out of

@@ -2,6 +2,8 @@
 //! What a handler sees of a call, and what it may ask for.
 
 use crate::decode::shared_registers;
+use crate::deferred::{self, Caller, Deferred, PendingAnswer};
+use crate::dispatch::Dispatcher;
 use crate::host::StopReason;
 use crate::memory::CopyGuestMemory;
 use crate::ring::RingId;
@@ -9,103 +11,14 @@ use crate::stats::{Outcome, Shard};
 use hcall_abi::convention::{Arguments, ARGUMENT_COUNT};
 use hcall_abi::encode_result;
 use hcall_abi::{Errno, Gpa, HypercallNumber, Transport};
-use kvm_bindings::{kvm_regs, kvm_run, KVM_SYNC_X86_REGS};
-use kvm_ioctls::VcpuFd;
+use kvm_bindings::{kvm_regs, KVM_SYNC_X86_REGS};
 use std::fmt;
-use std::sync::Arc;
 
-/// EFER.LMA (SDM volume 3, 2.2.1).
-const LONG_MODE_ACTIVE: u64 = 1 << 10;
+pub use crate::vcpu::{Cpl, Mode, Vcpu};
 
 /// What a handler answers: a payload below 2^63, or an errno. A payload of 2^31 or more
 /// reaches a caller in 32-bit mode as −EOVERFLOW.
 pub type HypercallResult = Result<u64, Errno>;
-
-/// A current privilege level, 0 (kernel) to 3 (process).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Cpl(u8);
-
-impl Cpl {
-    /// CPL 0.
-    pub const KERNEL: Self = Self(0);
-
-    /// The level in the low two bits of a selector or of KVM's report.
-    pub const fn from_low_bits(bits: u32) -> Self {
-        Self((bits & 3) as u8)
-    }
-
-    /// The level.
-    pub const fn get(self) -> u8 {
-        self.0
-    }
-}
-
-/// How wide the registers of a caller are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// 64-bit mode.
-    Bits64,
-    /// 32-bit protected mode, or compatibility mode.
-    Bits32,
-}
-
-/// What the dispatcher needs of a vCPU. Implemented for [`VcpuFd`]; a test may implement
-/// it over a `kvm_run` of its own.
-pub trait Vcpu {
-    /// The memory shared with KVM.
-    fn kvm_run(&mut self) -> &mut kvm_run;
-
-    /// The privilege level, when the exit did not tell it.
-    ///
-    /// # Errors
-    ///
-    /// KVM's.
-    fn privilege_level(&self) -> Result<Cpl, kvm_ioctls::Error>;
-
-    /// The mode that the vCPU is in, when the exit did not tell it. As provided, 64-bit
-    /// mode: that of vCPUs that are never in another.
-    ///
-    /// # Errors
-    ///
-    /// KVM's.
-    fn mode(&self) -> Result<Mode, kvm_ioctls::Error> {
-        Ok(Mode::Bits64)
-    }
-
-    /// Translates a guest-virtual address by the guest's current page tables; `None` if
-    /// it is not mapped.
-    ///
-    /// # Errors
-    ///
-    /// KVM's.
-    fn translate(&self, gva: u64) -> Result<Option<Gpa>, kvm_ioctls::Error>;
-}
-
-impl Vcpu for VcpuFd {
-    #[inline]
-    fn kvm_run(&mut self) -> &mut kvm_run {
-        self.get_kvm_run()
-    }
-
-    fn privilege_level(&self) -> Result<Cpl, kvm_ioctls::Error> {
-        Ok(Cpl::from_low_bits(self.get_sregs()?.ss.dpl.into()))
-    }
-
-    fn mode(&self) -> Result<Mode, kvm_ioctls::Error> {
-        let sregs = self.get_sregs()?;
-        let long_mode = sregs.efer & LONG_MODE_ACTIVE != 0;
-        Ok(if long_mode && sregs.cs.l != 0 {
-            Mode::Bits64
-        } else {
-            Mode::Bits32
-        })
-    }
-
-    fn translate(&self, gva: u64) -> Result<Option<Gpa>, kvm_ioctls::Error> {
-        let translation = self.translate_gva(gva)?;
-        Ok((translation.valid != 0).then_some(Gpa::new(translation.physical_address)))
-    }
-}
 
 /// Where a call came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -159,6 +72,24 @@ impl Source<'_> {
     }
 }
 
+/// Whether an exit was for this call alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nesting {
+    Alone,
+    InBatch,
+}
+
+/// What a handler asked for beside its answer.
+pub(crate) enum Request {
+    Stop(StopReason),
+    Defer(PendingAnswer),
+    /// Nothing: it panicked, with this message, and what comes of it is not its to say.
+    Panicked {
+        number: HypercallNumber,
+        message: String,
+    },
+}
+
 /// One call, on the thread of the vCPU that made it, or of the ring through which it came.
 pub struct Hypercall<'call> {
     // For the entries of a batch, number and arguments are set for one after the other.
@@ -169,12 +100,13 @@ pub struct Hypercall<'call> {
     pub(crate) cpl: Option<Cpl>,
     /// The mode, where the exit itself said it.
     pub(crate) mode: Option<Mode>,
-    pub(crate) memory: &'call Arc<dyn CopyGuestMemory>,
+    pub(crate) nesting: Nesting,
+    pub(crate) dispatcher: &'call Dispatcher,
     /// Those of the vCPU or ring.
     pub(crate) counters: &'call Shard,
     /// What the last handler asked for. Boxed, to be one word that is looked at after each
     /// call.
-    pub(crate) stop: Option<Box<StopReason>>,
+    pub(crate) request: Option<Box<Request>>,
 }
 
 impl Hypercall<'_> {
@@ -294,20 +226,48 @@ impl Hypercall<'_> {
 
     /// Guest memory.
     pub fn memory(&self) -> &dyn CopyGuestMemory {
-        self.memory.as_ref()
+        self.dispatcher.memory.as_ref()
+    }
+
+    /// Puts the answer off: the vCPU waits until the [`Deferred`] has answered, from any
+    /// thread, and its own thread is free until then. See [`deferred`](crate::deferred).
+    ///
+    /// What the handler returns is the answer all the same if it is an error, or if the handler
+    /// panics: then nobody waits for the `Deferred`. A payload is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// EOPNOTSUPP in a batch and through a ring, where other calls would have to wait; EBUSY if
+    /// the handler has deferred already, or has asked for the end of the VM.
+    pub fn defer(&mut self) -> Result<Deferred, Errno> {
+        let vcpu_id = self.vcpu_id().ok_or(Errno::EOPNOTSUPP)?;
+        if self.nesting == Nesting::InBatch {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        if self.request.is_some() {
+            return Err(Errno::EBUSY);
+        }
+        let mode = self.mode;
+        let (deferred, pending) = deferred::defer(Caller { vcpu_id, mode });
+        self.request = Some(Box::new(Request::Defer(pending)));
+        Ok(deferred)
     }
 
     /// Ends the VM with `code` once the handler has returned; the guest is not resumed.
     ///
     /// A call through a ring cannot end the VM: it is answered with −EINVAL instead.
     pub fn request_exit(&mut self, code: u8) {
-        self.stop = Some(Box::new(StopReason::Exit(code)));
+        self.request_stop(StopReason::Exit(code));
     }
 
     /// Ends the VM as panicked with `message` once the handler has returned; the guest is
     /// not resumed. Through a ring as [`request_exit`](Self::request_exit).
     pub fn request_panic(&mut self, message: String) {
-        self.stop = Some(Box::new(StopReason::Panic(message)));
+        self.request_stop(StopReason::Panic(message));
+    }
+
+    fn request_stop(&mut self, reason: StopReason) {
+        self.request = Some(Box::new(Request::Stop(reason)));
     }
 
     /// Counts a failure; what the call is answered with.

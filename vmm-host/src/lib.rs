@@ -44,6 +44,7 @@
 //!         Some(transport) => match calls.dispatch(&mut vcpu, transport) {
 //!             Disposition::Resume => {}
 //!             Disposition::Stop(reason) => break println!("{reason}"),
+//!             Disposition::Wait(pending) => calls.complete(&mut vcpu, pending.wait()),
 //!         },
 //!         None => match exit {
 //!             VcpuExit::Hlt => break,
@@ -64,6 +65,7 @@
 //! |---|---|
 //! | [`table`] | handlers by number |
 //! | [`hypercall`](mod@hypercall) | what a handler sees of a call |
+//! | [`deferred`] | answers that come later |
 //! | [`memory`] | bounds-checked guest memory |
 //! | [`host`] | the whole of it for one VM: interception, dispatch, counting |
 //! | [`intercept`] | what is asked of KVM |
@@ -73,34 +75,50 @@
 //! | [`ring`] | calls through shared memory |
 //! | [`batch`] | BATCH: many calls for one exit |
 //! | [`probe`] | what works on this machine |
+//! | [`watch`] | counts and latencies of each number (feature `watch`) |
+//! | [`extend`] | handlers from outside of the program (feature `extend`) |
+//! | [`sandbox`] | what a VMM's threads give up (feature `sandbox`) |
 //! | [`vmm`] | a VMM that boots unikernels and Linux (feature `vmm`) |
 //! | [`cli`] | its command line (feature `cli`) |
 
 pub mod batch;
 #[cfg(feature = "cli")]
 pub mod cli;
+mod confinement;
 pub mod core_calls;
 pub mod cpuid;
 pub mod decode;
+pub mod deferred;
 mod dispatch;
 #[cfg(feature = "extend")]
 pub mod extend;
+#[cfg(feature = "_fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod host;
 pub mod hypercall;
 pub mod intercept;
 mod kick;
 mod long_mode;
 pub mod memory;
+mod observation;
 pub mod probe;
 mod protected_mode;
 pub mod ring;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 pub mod stats;
 pub mod table;
+mod vcpu;
 #[cfg(feature = "vmm")]
 pub mod vmm;
+#[cfg(feature = "watch")]
+pub mod watch;
 
+pub use deferred::{Deferred, PendingAnswer, ReadyAnswer};
+pub use dispatch::PanicPolicy;
 pub use hcall_abi as abi;
 pub use hcall_abi::{Errno, Gpa, HypercallNumber, Transport, TransportSet};
 pub use host::{Disposition, HypercallHost, StopReason, VcpuCalls};
 pub use hypercall::{Cpl, Hypercall, HypercallResult, Mode, Origin};
-pub use table::{Callers, HypercallTable, TableError};
+pub use table::{Callers, HypercallTable, Owner, Registration, TableError};

@@ -12,7 +12,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const VCPU_SHARDS: usize = 64;
 /// The same of rings.
 const RING_SHARDS: usize = 16;
-const SHARDS: usize = VCPU_SHARDS + RING_SHARDS;
+pub(crate) const SHARDS: usize = VCPU_SHARDS + RING_SHARDS;
+
+/// Which of [`SHARDS`] counts the calls of a vCPU or ring.
+#[inline]
+pub(crate) fn shard_of(origin: Origin) -> usize {
+    match origin {
+        Origin::Vcpu { id, .. } => vcpu_shard(id),
+        Origin::Ring(id) => VCPU_SHARDS + id.get() as usize % RING_SHARDS,
+    }
+}
+
+#[inline]
+fn vcpu_shard(id: u32) -> usize {
+    id as usize % VCPU_SHARDS
+}
 
 /// Counters since the VM started. Each is exact; together they are read one by one, so
 /// calls under way may be in one and not yet in another.
@@ -85,12 +99,12 @@ pub(crate) enum Outcome {
 impl Counters {
     /// Those of a vCPU.
     pub(crate) fn of_vcpu(&self, id: u32) -> &Shard {
-        &self.shards[id as usize % VCPU_SHARDS]
+        &self.shards[vcpu_shard(id)]
     }
 
     /// Those of a ring.
     pub(crate) fn of_ring(&self, id: RingId) -> &Shard {
-        &self.shards[VCPU_SHARDS + id.get() as usize % RING_SHARDS]
+        &self.shards[shard_of(Origin::Ring(id))]
     }
 
     /// Calls from vCPUs, batches included, whose number belongs to KVM, Xen or Hyper-V and

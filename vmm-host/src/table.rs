@@ -5,11 +5,14 @@
 //! immutable snapshot and never waits; a change builds the next snapshot and publishes
 //! it. A call that has begun is finished by the handler it found.
 
+mod outside;
+
 use crate::dispatch::Answer;
 use crate::hypercall::{Hypercall, HypercallResult};
+use crate::observation::{Observation, Watched};
 use crate::ring::RingRequest;
 use arc_swap::{ArcSwap, Cache};
-use hcall_abi::number::{BATCH, CORE_FIRST, RING_SETUP, RING_TEARDOWN, USER_LAST};
+use hcall_abi::number::{BATCH, CORE_FIRST, RING_SETUP, RING_TEARDOWN, USER_FIRST, USER_LAST};
 use hcall_abi::HypercallNumber;
 use std::collections::HashMap;
 use std::fmt;
@@ -44,6 +47,12 @@ pub enum TableError {
     /// The number has no handler.
     #[error("hypercall {0} has no handler")]
     NotRegistered(HypercallNumber),
+    /// The number is in the core range, on which guests rely.
+    #[error(
+        "hypercall {0} is one of hcall's core calls, which cannot be changed from outside; \
+         your own belong to {USER_FIRST:#x}..={USER_LAST:#x}"
+    )]
+    CoreCall(HypercallNumber),
 }
 
 /// Who answers a number.
@@ -54,6 +63,12 @@ pub(crate) enum Answerer {
     Batch,
     /// The dispatch itself, with what it has of rings.
     Ring(RingRequest),
+    /// Another one, whose calls are watched.
+    Watched(Box<Watched>),
+}
+
+fn answerer(handler: impl Handler) -> Answerer {
+    Answerer::Handler(Box::new(handler))
 }
 
 /// Who answers a number, and who may call it.
@@ -62,6 +77,41 @@ pub(crate) struct Entry {
     pub(crate) answerer: Answerer,
     /// `None`: whoever the VM's policy lets.
     pub(crate) callers: Option<Callers>,
+    owner: Owner,
+}
+
+/// Whose handler a number has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Owner {
+    /// hcall's own: a core call.
+    Core,
+    /// The program that runs the VM.
+    Program,
+    /// Whoever brought it from outside; the text names where from.
+    Source(Arc<str>),
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Core => formatter.write_str("core"),
+            Self::Program => formatter.write_str("program"),
+            Self::Source(source) => formatter.write_str(source),
+        }
+    }
+}
+
+/// What a table holds for a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Registration {
+    /// The number.
+    pub number: HypercallNumber,
+    /// Whose handler it has.
+    pub owner: Owner,
+    /// Who may call it; `None`: whoever the VM's policy lets.
+    pub callers: Option<Callers>,
 }
 
 /// Numbers per page of the direct range.
@@ -135,8 +185,45 @@ impl Snapshot {
         self.direct[page].as_ref()?[place].as_deref()
     }
 
+    /// Every entry, by hcall's own ranges first.
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let pages = self.direct.iter().flatten();
+        let direct = pages.flat_map(|page| page.iter().flatten());
+        direct.chain(self.foreign.values()).map(Arc::as_ref)
+    }
+
     fn find_entry(&self, number: HypercallNumber) -> Option<&Entry> {
         self.find(number.get().into())
+    }
+
+    /// Adds the entry of a number that has none.
+    fn add(&mut self, entry: Entry) -> Result<(), TableError> {
+        if self.find_entry(entry.number).is_some() {
+            return Err(TableError::Duplicate(entry.number));
+        }
+        self.put(entry.number, Some(Arc::new(entry)));
+        Ok(())
+    }
+
+    /// Puts the entry in the place of the one that the number has, for the same callers.
+    fn exchange(&mut self, entry: Entry) -> Result<(), TableError> {
+        let old = self
+            .find_entry(entry.number)
+            .ok_or(TableError::NotRegistered(entry.number))?;
+        let entry = Entry {
+            callers: old.callers,
+            ..entry
+        };
+        self.put(entry.number, Some(Arc::new(entry)));
+        Ok(())
+    }
+
+    /// Removes the entry of a number that has one.
+    fn take(&mut self, number: HypercallNumber) -> Result<(), TableError> {
+        self.find_entry(number)
+            .ok_or(TableError::NotRegistered(number))?;
+        self.put(number, None);
+        Ok(())
     }
 
     fn put(&mut self, number: HypercallNumber, entry: Option<Arc<Entry>>) {
@@ -176,6 +263,7 @@ pub struct HypercallTable {
     current: ArcSwap<Snapshot>,
     /// Held by whoever builds the next snapshot; look-ups never take it.
     change: Mutex<()>,
+    observation: Observation,
 }
 
 impl HypercallTable {
@@ -184,7 +272,20 @@ impl HypercallTable {
         Self {
             current: ArcSwap::from_pointee(Snapshot::empty()),
             change: Mutex::new(()),
+            observation: Observation::default(),
         }
+    }
+
+    /// An empty table whose calls are observed so.
+    pub(crate) fn observed(observation: Observation) -> Self {
+        Self {
+            observation,
+            ..Self::new()
+        }
+    }
+
+    pub(crate) fn observation(&self) -> &Observation {
+        &self.observation
     }
 
     /// Registers `handler` for `number`, callable by whom the VM's policy lets.
@@ -197,7 +298,7 @@ impl HypercallTable {
         number: HypercallNumber,
         handler: impl Handler,
     ) -> Result<(), TableError> {
-        self.insert(number, None, Answerer::Handler(Box::new(handler)))
+        self.insert(number, None, Owner::Program, answerer(handler))
     }
 
     /// Registers `handler` for `number` and says who may call it, whatever the VM's policy.
@@ -211,38 +312,59 @@ impl HypercallTable {
         number: HypercallNumber,
         handler: impl Handler,
     ) -> Result<(), TableError> {
-        self.insert(number, Some(callers), Answerer::Handler(Box::new(handler)))
+        self.insert(number, Some(callers), Owner::Program, answerer(handler))
+    }
+
+    /// Registers the handler of a core call.
+    pub(crate) fn register_core(
+        &self,
+        number: HypercallNumber,
+        handler: impl Handler,
+    ) -> Result<(), TableError> {
+        self.insert(number, None, Owner::Core, answerer(handler))
     }
 
     /// Has the dispatch answer `BATCH`.
     pub(crate) fn register_batch(&self) -> Result<(), TableError> {
-        self.insert(BATCH, None, Answerer::Batch)
+        self.insert(BATCH, None, Owner::Core, Answerer::Batch)
     }
 
     /// Has the dispatch answer `RING_SETUP` and `RING_TEARDOWN`.
     pub(crate) fn register_rings(&self) -> Result<(), TableError> {
-        self.insert(RING_SETUP, None, Answerer::Ring(RingRequest::SetUp))?;
-        self.insert(RING_TEARDOWN, None, Answerer::Ring(RingRequest::TearDown))
+        for (number, request) in [
+            (RING_SETUP, RingRequest::SetUp),
+            (RING_TEARDOWN, RingRequest::TearDown),
+        ] {
+            self.insert(number, None, Owner::Core, Answerer::Ring(request))?;
+        }
+        Ok(())
     }
 
     fn insert(
         &self,
         number: HypercallNumber,
         callers: Option<Callers>,
+        owner: Owner,
         answerer: Answerer,
     ) -> Result<(), TableError> {
-        self.change(|snapshot| {
-            if snapshot.find_entry(number).is_some() {
-                return Err(TableError::Duplicate(number));
-            }
-            let entry = Entry {
-                number,
-                answerer,
-                callers,
-            };
-            snapshot.put(number, Some(Arc::new(entry)));
-            Ok(())
-        })
+        let entry = self.entry(number, callers, owner, answerer);
+        self.change(|snapshot| snapshot.add(entry))
+    }
+
+    /// An entry as it goes into the table: watched, if the host is.
+    fn entry(
+        &self,
+        number: HypercallNumber,
+        callers: Option<Callers>,
+        owner: Owner,
+        answerer: Answerer,
+    ) -> Entry {
+        Entry {
+            number,
+            answerer: self.observation.wrap(number, answerer),
+            callers,
+            owner,
+        }
     }
 
     /// Puts `handler` in the place of the one that `number` has, so that no call in
@@ -256,18 +378,8 @@ impl HypercallTable {
         number: HypercallNumber,
         handler: impl Handler,
     ) -> Result<(), TableError> {
-        self.change(|snapshot| {
-            let old = snapshot
-                .find_entry(number)
-                .ok_or(TableError::NotRegistered(number))?;
-            let entry = Entry {
-                number,
-                answerer: Answerer::Handler(Box::new(handler)),
-                callers: old.callers,
-            };
-            snapshot.put(number, Some(Arc::new(entry)));
-            Ok(())
-        })
+        let entry = self.entry(number, None, Owner::Program, answerer(handler));
+        self.change(|snapshot| snapshot.exchange(entry))
     }
 
     /// Removes the handler of `number`; a call that has begun is still answered by it.
@@ -276,13 +388,22 @@ impl HypercallTable {
     ///
     /// [`TableError::NotRegistered`] if it has none.
     pub fn remove(&self, number: HypercallNumber) -> Result<(), TableError> {
-        self.change(|snapshot| {
-            snapshot
-                .find_entry(number)
-                .ok_or(TableError::NotRegistered(number))?;
-            snapshot.put(number, None);
-            Ok(())
-        })
+        self.change(|snapshot| snapshot.take(number))
+    }
+
+    /// What the table holds at the moment, by number.
+    pub fn registrations(&self) -> Vec<Registration> {
+        let snapshot = self.current.load();
+        let mut registrations: Vec<Registration> = snapshot
+            .entries()
+            .map(|entry| Registration {
+                number: entry.number,
+                owner: entry.owner.clone(),
+                callers: entry.callers,
+            })
+            .collect();
+        registrations.sort_unstable_by_key(|registration| registration.number);
+        registrations
     }
 
     /// Whether `number` has a handler.
@@ -332,14 +453,9 @@ impl Default for HypercallTable {
 impl fmt::Debug for HypercallTable {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let snapshot = self.current.load();
-        let direct = snapshot
-            .direct
-            .iter()
-            .flatten()
-            .flat_map(|page| page.iter().flatten());
         formatter
             .debug_struct("HypercallTable")
-            .field("handlers", &(direct.count() + snapshot.foreign.len()))
+            .field("handlers", &snapshot.entries().count())
             .finish_non_exhaustive()
     }
 }

@@ -133,6 +133,21 @@ fn files_that_are_no_guests() {
 }
 
 #[test]
+fn files_that_are_no_plugins() {
+    let text = file("no-plugin.so", b"int main;");
+    let text = text.to_str().expect("a path of ours");
+    for (path, reason) in [
+        ("/no/such/plugin", "No such file"),
+        ("/", "not a regular file"),
+        (text, "not an ELF file"),
+        (env!("CARGO_BIN_EXE_hcall-vmm"), "no shared object"),
+    ] {
+        let arguments = ["run", "/no/such/kernel", "--plugin", path];
+        expect_failure(&arguments, STATUS_VMM, &["plugin", path, reason]);
+    }
+}
+
+#[test]
 fn command_line_too_long_for_a_guest() {
     let text = "x".repeat(2048);
     let arguments = ["run", env!("CARGO_BIN_EXE_hcall-vmm"), "--append", &text];

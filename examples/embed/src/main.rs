@@ -84,6 +84,7 @@ fn run_vcpu(host: &HypercallHost, vcpu: &mut VcpuFd) -> Result<StopReason, Failu
             Some(transport) => match hypercalls.dispatch(vcpu, transport) {
                 Disposition::Resume => {}
                 Disposition::Stop(reason) => return Ok(reason),
+                Disposition::Wait(pending) => hypercalls.complete(vcpu, pending.wait()),
             },
             None => match exit {
                 VcpuExit::Intr => {}

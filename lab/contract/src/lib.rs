@@ -61,6 +61,10 @@ pub const FORBIDDEN_SEEN: HypercallNumber = HypercallNumber::user(0x119);
 /// `INVERT(gpa, length)` → length; inverts every byte of the buffer.
 pub const INVERT: HypercallNumber = HypercallNumber::user(0x11a);
 
+/// `ATTEMPT(index)` → 0 once the host's handler has tried what a confined thread must not get,
+/// and has said on standard error what came of it.
+pub const ATTEMPT: HypercallNumber = HypercallNumber::user(0x11b);
+
 /// Never registered.
 pub const UNREGISTERED: HypercallNumber = HypercallNumber::user(0x1ff);
 
@@ -104,6 +108,18 @@ pub const CONCURRENT: HypercallNumber = HypercallNumber::user(0x120);
 pub fn concurrent_answer(which: u64, vcpu: u64, counter: u64) -> u64 {
     mix(4, [which, vcpu, counter, 0])
 }
+
+/// `SWAPPED(counter)` → what the handler answers that is there at the moment. The unikernel
+/// `swapped` makes it again and again, and at the end prints a line for each answer that it
+/// had: `ANSWER COUNT`, where ANSWER is a value below [`SWAPPED_VALUES`], `others`, or the name
+/// of an errno.
+pub const SWAPPED: HypercallNumber = HypercallNumber::user(0x121);
+
+/// The answers to [`SWAPPED`] that are counted each for itself: 0 to 9.
+pub const SWAPPED_VALUES: usize = 10;
+
+/// What the unikernel `swapped` prints before its first call.
+pub const SWAPPED_BEGINS: &str = "calling";
 
 /// Exit status of the unikernels `concurrent` and `bench` where the other CPUs do not start.
 pub const NO_OTHER_CPUS: u8 = 77;

@@ -369,6 +369,7 @@ fn local_kvm(workshop: &mut Workshop) -> Result<Score> {
     }
     let suite = cargo::program(workshop, "hcall-suite-kvm", "kvm-suite")?;
     let vmm = cargo::program(workshop, "hcall-vmm", "hcall-vmm")?;
+    let compromised = cargo::program(workshop, "hcall-suite-kvm", "compromised-vmm")?;
     let embed = cargo::program(workshop, "hcall-embed", "hcall-embed")?;
     let [examples, guests] = UNIKERNEL_PACKAGES;
     let [in_c, tests_in_c] = C_UNIKERNELS;
@@ -378,6 +379,7 @@ fn local_kvm(workshop: &mut Workshop) -> Result<Score> {
     let finished = Job::new("kvm-suite", suite)
         .arguments(["--guests".as_ref(), guests.as_os_str()])
         .arguments(["--vmm".as_ref(), vmm.as_os_str()])
+        .arguments(["--compromised".as_ref(), compromised.as_os_str()])
         .arguments(["--embed".as_ref(), embed.as_os_str()])
         .arguments(["--ring-calls", "20000"])
         .limit(Duration::from_secs(180))

@@ -66,9 +66,17 @@ pub(super) struct RunArguments {
     #[arg(long, value_enum, default_value_t)]
     pub(super) transport: TransportArgument,
 
+    /// A shared object whose handlers answer the numbers that it has; may be repeated
+    #[arg(long = "plugin", value_name = "FILE")]
+    pub(super) plugins: Vec<PathBuf>,
+
     /// Print the VM's counters to standard error when it has ended
     #[arg(long)]
     pub(super) stats: bool,
+
+    /// Run with all of the user's rights to files, sockets and system calls, to debug
+    #[arg(long)]
+    pub(super) no_sandbox: bool,
 
     /// The KVM device
     #[arg(long, value_name = "PATH", default_value = "/dev/kvm")]

@@ -27,6 +27,7 @@
 //! | 128 + *n* | signal *n* ended the VM |
 
 mod arguments;
+mod plugins;
 mod qemu;
 mod run;
 
@@ -80,6 +81,21 @@ pub fn main(register: impl FnOnce(&HypercallTable) -> Result<(), TableError>) ->
 pub fn command_line() -> clap::Command {
     Arguments::command().name("hcall-vmm")
 }
+
+/// What the arguments become if they are QEMU's, and whether they are a command line then.
+#[cfg(feature = "_fuzzing")]
+pub(crate) fn read_command_line(
+    arguments: Vec<std::ffi::OsString>,
+) -> Result<Vec<std::ffi::OsString>, String> {
+    let arguments = qemu::translate(arguments)?;
+    match Arguments::try_parse_from(&arguments) {
+        Ok(_) => Ok(arguments),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(feature = "_fuzzing")]
+pub(crate) use qemu::translate as translate_command_line;
 
 fn level(verbose: u8) -> LevelFilter {
     match verbose {

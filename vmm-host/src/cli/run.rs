@@ -2,7 +2,9 @@
 //! `hcall-vmm run`: a VM from start to exit status.
 
 use super::arguments::RunArguments;
-use super::STATUS_ABNORMAL;
+use super::{plugins, STATUS_ABNORMAL};
+use crate::confinement::{Confinement, ThreadRole};
+use crate::sandbox::Sandbox;
 use crate::table::{HypercallTable, TableError};
 use crate::vmm::{End, Stopper, Vm, VmConfig};
 use anyhow::Context;
@@ -22,6 +24,9 @@ pub(super) fn run(
     register: impl FnOnce(&HypercallTable) -> Result<(), TableError>,
 ) -> anyhow::Result<u8> {
     let print_stats = arguments.stats;
+    // A wrong file is said whether or not there is a KVM.
+    let plugins = plugins::load(&arguments.plugins)?;
+    let sandbox = (!arguments.no_sandbox).then(Sandbox::new);
     let vm = Vm::new(VmConfig {
         debug_exit: arguments.debug_exit(),
         kvm: arguments.kvm,
@@ -30,15 +35,24 @@ pub(super) fn run(
         memory: arguments.memory,
         vcpus: arguments.vcpus,
         transport: arguments.transport.into(),
+        sandbox: sandbox.clone(),
         ..VmConfig::new(arguments.kernel)
     })?;
     register(vm.hypercalls()).context("cannot register a handler")?;
+    plugins::register(plugins, vm.hypercalls())?;
     let counters = vm.counters();
-    let signal = stop_on_signal(vm.stopper())?;
-    forward_input(vm.stopper())?;
+    // Everything is open. What is started from here on never sees a path.
+    if let Some(sandbox) = &sandbox {
+        enclose(sandbox)?;
+    }
+    let confinement = Confinement::from(sandbox);
+    let signal = stop_on_signal(vm.stopper(), confinement.clone())?;
+    forward_input(vm.stopper(), confinement.clone())?;
     tracing::info!(transports = ?vm.transports(), "the VM starts");
 
-    let end = vm.run()?;
+    let running = vm.start()?;
+    confinement.enter(ThreadRole::Owner).context(UNCONFINED)?;
+    let end = running.wait()?;
     if print_stats {
         eprintln!("{:#?}", counters.read());
     }
@@ -58,31 +72,70 @@ fn status(end: &End, signal: u8) -> u8 {
     }
 }
 
-/// Ends the VM on Ctrl-C and SIGTERM; the returned number is the signal's.
-fn stop_on_signal(stopper: Stopper) -> anyhow::Result<Arc<AtomicU8>> {
+const UNCONFINED: &str = "cannot confine a thread; --no-sandbox runs without";
+
+/// Gives up what the running VM does not need, and says what this kernel has for it.
+fn enclose(sandbox: &Sandbox) -> anyhow::Result<()> {
+    let enclosure = sandbox
+        .enclose()
+        .context("cannot confine the VM; --no-sandbox runs without")?;
+    if enclosure.lacks_a_layer() {
+        tracing::warn!("the sandbox is incomplete: {enclosure}");
+    } else {
+        tracing::info!("the sandbox leaves the VM {enclosure}");
+    }
+    Ok(())
+}
+
+/// How long the VM may take to end after a signal. A handler that hangs, or a console that
+/// nobody reads, would hold it up for ever.
+const END_LIMIT: Duration = Duration::from_secs(2);
+
+/// Ends the VM on Ctrl-C and SIGTERM; the returned number is the signal's. If the VM does not
+/// end, the process does.
+fn stop_on_signal(stopper: Stopper, confinement: Confinement) -> anyhow::Result<Arc<AtomicU8>> {
     let received = Arc::new(AtomicU8::new(0));
     let seen = Arc::clone(&received);
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot handle signals")?;
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
-            for signal in signals.forever() {
-                seen.store(signal as u8, Ordering::Relaxed);
+            if !confined(&confinement, ThreadRole::Signals) {
+                return;
+            }
+            if let Some(signal) = signals.forever().next() {
+                let signal = signal as u8;
+                seen.store(signal, Ordering::Relaxed);
                 stopper.stop();
+                thread::sleep(END_LIMIT);
+                // The process is there still, and so the VM has not ended.
+                std::process::exit(STATUS_SIGNAL_BASE.saturating_add(signal).into());
             }
         })
         .context("cannot start the signal thread")?;
     Ok(received)
 }
 
+/// Confines the calling thread; it does nothing if that fails.
+fn confined(confinement: &Confinement, role: ThreadRole) -> bool {
+    let confined = confinement.enter(role);
+    if let Err(error) = &confined {
+        tracing::error!(?role, %error, "{UNCONFINED}");
+    }
+    confined.is_ok()
+}
+
 /// How long to wait for room in the guest's UART.
 const FULL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Types standard input into the guest's console until it ends.
-fn forward_input(stopper: Stopper) -> anyhow::Result<()> {
+fn forward_input(stopper: Stopper, confinement: Confinement) -> anyhow::Result<()> {
     thread::Builder::new()
         .name("console-input".into())
         .spawn(move || {
+            if !confined(&confinement, ThreadRole::ConsoleInput) {
+                return;
+            }
             let mut buffer = [0; 64];
             while let Ok(length @ 1..) = std::io::stdin().read(&mut buffer) {
                 let mut rest = &buffer[..length];

@@ -144,6 +144,9 @@ impl Guest {
                         Disposition::Stop(reason) => {
                             return Err(Failure::UnexpectedExit(reason.to_string()))
                         }
+                        Disposition::Wait(pending) => {
+                            self.host.complete(&mut self.vcpu, pending.wait());
+                        }
                     }
                 }
                 None => match exit {

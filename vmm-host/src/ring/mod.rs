@@ -16,10 +16,14 @@
 //! | `policy` | what the entries of a ring may call |
 //! | `region` | the memory shared with the guest |
 //! | `service` | the thread of a ring |
+//! | `bell` | how that thread is woken, paused and ended |
 //! | `registry` | the rings of a VM |
 //! | `wiring` | doorbells and interrupts |
 
+mod bell;
 mod config;
+#[cfg(feature = "_fuzzing")]
+mod inline;
 mod interrupts;
 mod policy;
 mod region;
@@ -29,6 +33,9 @@ mod service;
 mod wiring;
 
 pub use config::RingConfig;
+#[cfg(feature = "_fuzzing")]
+#[doc(hidden)]
+pub use inline::InlineRing;
 pub use region::HostRegion;
 pub use wiring::{Doorbell, KvmWiring, RingWiring, WiringError};
 

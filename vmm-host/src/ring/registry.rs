@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The rings of a VM: set up, torn down, all closed at the end.
 
+use super::bell::Bell;
 use super::config::RingConfig;
 use super::interrupts::Interrupts;
 use super::region;
 use super::request::Request;
-use super::service::{Bell, Service};
+use super::service::Service;
 use super::wiring::{Doorbell, RingWiring};
 use super::RingId;
+use crate::confinement::Confinement;
 use crate::dispatch::Dispatcher;
 use crate::hypercall::{Hypercall, HypercallResult};
 use hcall_abi::ring::RingLayout;
@@ -16,6 +18,7 @@ use hcall_abi::{Errno, Gpa};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
 use vm_memory::GuestMemory;
 use vmm_sys_util::eventfd::EventFd;
 
@@ -32,6 +35,7 @@ pub(crate) struct Rings {
     wiring: Box<dyn RingWiring>,
     interrupts: Interrupts,
     memory: Box<dyn SpawnService>,
+    confinement: Confinement,
     slots: Mutex<Vec<Slot>>,
 }
 
@@ -97,8 +101,10 @@ impl Rings {
         memory: M,
         wiring: impl RingWiring + 'static,
         config: RingConfig,
+        confinement: Confinement,
     ) -> Self {
         Self {
+            confinement,
             slots: Mutex::new((0..config.rings).map(|_| Slot::Free).collect()),
             config,
             wiring: Box::new(wiring),
@@ -141,6 +147,7 @@ impl Rings {
             poll: self.config.poll,
             bell,
             interrupt,
+            confinement: self.confinement.clone(),
         };
         match self.start(id, &request, service) {
             Ok((running, doorbell)) => {
@@ -238,6 +245,34 @@ impl Rings {
         self.wiring
             .disconnect_doorbell(running.id.get(), &running.bell.event);
         self.put(running.id, Slot::Free);
+    }
+
+    /// Has every ring pause; whether all did within `limit`.
+    pub(crate) fn pause(&self, limit: Duration) -> bool {
+        let bells: Vec<Arc<Bell>> = self
+            .slots()
+            .iter()
+            .filter_map(|slot| match slot {
+                Slot::Running(running) => Some(Arc::clone(&running.bell)),
+                Slot::Free | Slot::Busy => None,
+            })
+            .collect();
+        let start = Instant::now();
+        for bell in &bells {
+            bell.pause();
+        }
+        bells
+            .iter()
+            .all(|bell| bell.wait_until_parked(limit.saturating_sub(start.elapsed())))
+    }
+
+    /// Has every ring go on.
+    pub(crate) fn resume(&self) {
+        for slot in self.slots().iter() {
+            if let Slot::Running(running) = slot {
+                running.bell.resume();
+            }
+        }
     }
 
     /// Ends every ring; the threads have ended when it returns.

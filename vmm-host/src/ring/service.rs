@@ -2,18 +2,18 @@
 //! The thread of a ring: takes entries, answers them, posts completions; looks for a while
 //! when there are none, then sleeps until the doorbell.
 
+use super::bell::{Bell, Turn};
 use super::policy::Policy;
 use super::RingId;
+use crate::confinement::{Confinement, ThreadRole};
 use crate::dispatch::Dispatcher;
-use crate::hypercall::{Cpl, Hypercall, Mode, Origin, Source};
+use crate::hypercall::{Cpl, Hypercall, Mode, Nesting, Origin, Request, Source};
 use crate::stats::Outcome;
 use crate::table::Snapshot;
 use hcall_abi::ring::{RingCompletion, RingEntry, RingLayout, REASON_HOST};
 use hcall_abi::ring_protocol::{HostHalf, Notify, Rest, RingDamage, RingMemory, Taken};
 use hcall_abi::{encode_result, Errno, HypercallNumber};
-use std::io::ErrorKind;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vmm_sys_util::eventfd::EventFd;
@@ -24,44 +24,6 @@ const BURST: u32 = 16;
 
 /// Looks at the ring between two looks at the clock.
 const LOOKS: u32 = 64;
-
-/// What the thread shares with whoever ends it.
-#[derive(Debug)]
-pub(super) struct Bell {
-    pub(super) event: EventFd,
-    stop: AtomicBool,
-}
-
-impl Bell {
-    pub(super) fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            event: EventFd::new(0)?,
-            stop: AtomicBool::new(false),
-        })
-    }
-
-    /// Has the thread end.
-    pub(super) fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
-        // It fails only where the counter is full, and then the thread does not sleep.
-        let _ = self.event.write(1);
-    }
-
-    fn stops(&self) -> bool {
-        self.stop.load(Ordering::Acquire)
-    }
-
-    /// Sleeps until the guest rings or the thread is to end.
-    fn wait(&self) {
-        while let Err(error) = self.event.read() {
-            if error.kind() != ErrorKind::Interrupted {
-                // A descriptor of our own: nothing else can happen to it.
-                tracing::error!(%error, "cannot wait for a doorbell");
-                return;
-            }
-        }
-    }
-}
 
 /// What serves a ring.
 pub(super) struct Service {
@@ -75,11 +37,12 @@ pub(super) struct Service {
     pub(super) poll: Duration,
     pub(super) bell: Arc<Bell>,
     pub(super) interrupt: Option<Arc<EventFd>>,
+    pub(super) confinement: Confinement,
 }
 
 /// Why a burst ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Burst {
+pub(super) enum Burst {
     /// There may be more.
     Full,
     /// Nothing more was there.
@@ -92,6 +55,11 @@ impl Service {
     /// Serves the ring in `memory` until it is torn down, or the guest has damaged it.
     pub(super) fn run(&self, memory: impl RingMemory, layout: RingLayout) {
         let mut half = HostHalf::new(memory, layout);
+        if let Err(error) = self.confinement.enter(ThreadRole::Ring) {
+            tracing::error!(ring = %self.id, %error, "cannot confine the thread of a ring");
+            half.break_down(REASON_HOST);
+            return;
+        }
         // A panic is one of this file's: handlers' are caught at the handler.
         let served = catch_unwind(AssertUnwindSafe(|| self.serve(&mut half)));
         match served {
@@ -104,10 +72,11 @@ impl Service {
         }
         // Whoever waits for a completion finds the end.
         self.interrupt();
+        self.bell.leave();
     }
 
     fn serve<M: RingMemory>(&self, half: &mut HostHalf<M>) -> Result<(), RingDamage> {
-        while !self.bell.stops() {
+        while self.bell.attend() == Turn::Serve {
             match self.burst(half)? {
                 Burst::Full => {}
                 Burst::Drained => self.rest(half)?,
@@ -120,7 +89,7 @@ impl Service {
     }
 
     /// Answers up to [`BURST`] entries, by one state of the table.
-    fn burst<M: RingMemory>(&self, half: &mut HostHalf<M>) -> Result<Burst, RingDamage> {
+    pub(super) fn burst<M: RingMemory>(&self, half: &mut HostHalf<M>) -> Result<Burst, RingDamage> {
         let table = self.dispatcher.table();
         let mut end = Ok(Burst::Full);
         for _ in 0..BURST {
@@ -151,7 +120,7 @@ impl Service {
         let start = Instant::now();
         while start.elapsed() < self.poll {
             for _ in 0..LOOKS {
-                if half.has_entries()? || self.bell.stops() {
+                if half.has_entries()? || self.bell.is_raised() {
                     return Ok(());
                 }
                 std::hint::spin_loop();
@@ -188,13 +157,32 @@ impl Service {
             source: Source::Ring(self.id),
             cpl: self.cpl,
             mode: self.mode,
-            memory: &self.dispatcher.memory,
+            nesting: Nesting::Alone,
+            dispatcher: &self.dispatcher,
             counters,
-            stop: None,
+            request: None,
         };
         let answer = self.dispatcher.answer(table, found, &mut call);
-        if call.stop.is_some() {
-            return refuse(Outcome::Failed, Errno::EINVAL);
+        match call.request {
+            None => answer,
+            Some(request) => self.answer_requesting(*request, answer),
+        }
+    }
+
+    /// The answer to a call whose handler asked for the VM's end, which no call through a ring
+    /// can bring about, or panicked, which may.
+    #[cold]
+    fn answer_requesting(&self, request: Request, answer: i64) -> i64 {
+        let Request::Panicked { .. } = request else {
+            let counters = self.dispatcher.counters.of_ring(self.id);
+            counters.count_outcome(Outcome::Failed);
+            return encode_result(Err(Errno::EINVAL));
+        };
+        if let Some(Request::Stop(reason)) = self.dispatcher.settle(request) {
+            match &self.dispatcher.stop_listener {
+                Some(listener) => listener(reason),
+                None => tracing::error!(%reason, "nobody ends the VM for a ring"),
+            }
         }
         answer
     }

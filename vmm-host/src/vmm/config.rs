@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a VM is to be.
 
+use crate::confinement::Confinement;
+use crate::dispatch::PanicPolicy;
 use crate::ring::RingConfig;
 use crate::table::Callers;
 use hcall_abi::{Transport, TransportSet};
@@ -39,17 +41,29 @@ pub struct VmConfig {
     pub rings: RingConfig,
     /// Which of KVM's paravirtual features the guest is shown. For tests and experts.
     pub kvm_features: KvmFeatures,
+    /// What the panic of a handler does besides that its call fails.
+    pub on_panic: PanicPolicy,
+    /// Whether the calls of each number are counted and timed.
+    #[cfg(feature = "watch")]
+    pub watching: Watching,
+    /// Whether each call is a span of `tracing`.
+    pub call_spans: CallSpans,
     /// Where the serial port and `CONSOLE_WRITE` go.
     pub console: Console,
     /// Whether a write to a port ends the VM.
     pub debug_exit: DebugExit,
+    /// What confines the VM's threads: each of them, but not who builds and runs the VM. See
+    /// [`sandbox`](crate::sandbox).
+    #[cfg(feature = "sandbox")]
+    pub sandbox: Option<crate::sandbox::Sandbox>,
 }
 
 impl VmConfig {
     /// A VM with `kernel` and otherwise defaults: /dev/kvm, no initramfs, an empty command
     /// line, 256 MiB, one vCPU, the transports that work here, calls from CPL 0 only, the
-    /// vendor that KVM shows, those of KVM's features that work, the console on standard
-    /// output, no debug-exit port.
+    /// vendor that KVM shows, those of KVM's features that work, a VM that goes on when a
+    /// handler panics, nothing watched, the console on standard output, no debug-exit port, no
+    /// sandbox.
     pub fn new(kernel: impl Into<PathBuf>) -> Self {
         Self {
             kvm: "/dev/kvm".into(),
@@ -63,9 +77,25 @@ impl VmConfig {
             cpuid_vendor: None,
             rings: RingConfig::default(),
             kvm_features: KvmFeatures::default(),
+            on_panic: PanicPolicy::default(),
+            #[cfg(feature = "watch")]
+            watching: Watching::default(),
+            call_spans: CallSpans::default(),
             console: Console::new(std::io::stdout()),
             debug_exit: DebugExit::Absent,
+            #[cfg(feature = "sandbox")]
+            sandbox: None,
         }
+    }
+}
+
+impl VmConfig {
+    /// The sandbox as the VM's threads know it.
+    pub(super) fn confinement(&self) -> Confinement {
+        #[cfg(feature = "sandbox")]
+        return self.sandbox.clone().into();
+        #[cfg(not(feature = "sandbox"))]
+        Confinement::default()
     }
 }
 
@@ -96,6 +126,27 @@ pub enum KvmFeatures {
     /// the VMM in KVM's place and are refused, and the guest waits for ever, often before
     /// it can say so.
     All,
+}
+
+/// Whether the calls of each number are counted and timed: see [`watch`](crate::watch).
+#[cfg(feature = "watch")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Watching {
+    /// They are not, and cost nothing.
+    #[default]
+    Off,
+    /// They are.
+    On,
+}
+
+/// Whether each call is a span of `tracing`, at level TRACE.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallSpans {
+    /// It is not, and costs nothing.
+    #[default]
+    Off,
+    /// It is.
+    On,
 }
 
 /// Whether the VM has the port by which test images end, 0xf4: a write of *value*, of any

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Building a VM from its configuration, and running it.
 
-use super::config::{KvmFeatures, TransportChoice, VcpuCount, VmConfig};
+#[cfg(feature = "watch")]
+use super::config::Watching;
+use super::config::{CallSpans, KvmFeatures, TransportChoice, VcpuCount, VmConfig};
+use super::controller::Controller;
 use super::devices::{Ports, Serial, SERIAL_IRQ};
 use super::error::{kvm, system, VmError};
+use super::gate::Gate;
 use super::loader::{self, Guest};
 use super::memory;
 use super::topology;
 use super::vcpu::{End, Vcpu};
 use super::vcpu_threads::VcpuThreads;
+use crate::confinement::Confinement;
 use crate::core_calls::CoreServices;
 use crate::cpuid;
 use crate::host::HypercallHost;
@@ -24,7 +29,6 @@ use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
@@ -47,7 +51,8 @@ pub struct Vm {
     vcpus: Vec<Vcpu>,
     host: Arc<HypercallHost>,
     serial: Serial,
-    stop: Arc<AtomicBool>,
+    gate: Arc<Gate>,
+    confinement: Confinement,
     /// Kept for the interrupt controllers and memory slots, which live as long as it.
     _vm: Arc<VmFd>,
 }
@@ -78,8 +83,18 @@ impl Vm {
         let serial = create_platform(&vm, &config)?;
 
         let vm = Arc::new(vm);
-        let host = HypercallHost::new(&vm, guest_memory.clone(), offered)?
+        let gate = Arc::new(Gate::new());
+        let confinement = config.confinement();
+        let host = observed(
+            HypercallHost::new(&vm, guest_memory.clone(), offered)?,
+            &config,
+        );
+        let ending = Arc::clone(&gate);
+        let host = host
             .with_callers(config.callers)
+            .with_panic_policy(config.on_panic)
+            .with_stop_listener(move |reason| ending.stop_with(reason.into()))
+            .with_confinement(confinement.clone())
             .with_rings(
                 guest_memory,
                 KvmWiring::new(Arc::clone(&vm), RING_IRQS),
@@ -94,13 +109,12 @@ impl Vm {
         }));
         let cpuid = common_cpuid(&kvm_device, &host, config.cpuid_vendor, config.kvm_features)?;
         let ports = Arc::new(Ports::new(serial.clone(), config.debug_exit));
-        let stop = Arc::new(AtomicBool::new(false));
         let mut vcpus = Vec::new();
         for (id, fd) in (0..).zip(fds) {
             let mut cpuid = cpuid.clone();
             topology::describe(&mut cpuid, id, config.vcpus)?;
-            let (host, ports, stop) = (Arc::clone(&host), Arc::clone(&ports), Arc::clone(&stop));
-            vcpus.push(Vcpu::new(id, fd, &cpuid, host, ports, stop)?);
+            let (host, ports, gate) = (Arc::clone(&host), Arc::clone(&ports), Arc::clone(&gate));
+            vcpus.push(Vcpu::new(id, fd, &cpuid, host, ports, gate)?);
         }
         if let Some(boot) = vcpus.first() {
             boot.start_at(entry)?;
@@ -109,7 +123,8 @@ impl Vm {
             vcpus,
             host,
             serial,
-            stop,
+            gate,
+            confinement,
             _vm: vm,
         })
     }
@@ -137,9 +152,14 @@ impl Vm {
     /// What ends the VM, and types into its console, from another thread.
     pub fn stopper(&self) -> Stopper {
         Stopper {
-            stop: Arc::clone(&self.stop),
+            gate: Arc::clone(&self.gate),
             serial: self.serial.clone(),
         }
+    }
+
+    /// What pauses, resumes and ends the VM from another thread.
+    pub fn controller(&self) -> Controller {
+        Controller::new(Arc::clone(&self.gate), Arc::clone(&self.host))
     }
 
     /// Runs the VM until it ends: each vCPU on a thread of its own, the first end that one
@@ -149,24 +169,71 @@ impl Vm {
     ///
     /// [`VmError`] if KVM fails.
     pub fn run(self) -> Result<End, VmError> {
-        let outcome = VcpuThreads::start(self.vcpus, self.stop)?.wait();
+        self.start()?.wait()
+    }
+
+    /// Starts the VM, each vCPU on a thread of its own, and returns: for who has something to
+    /// do before waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`VmError`] if a thread cannot be started.
+    pub fn start(self) -> Result<RunningVm, VmError> {
+        let threads = VcpuThreads::start(self.vcpus, self.gate, &self.confinement)?;
+        Ok(RunningVm {
+            threads,
+            host: self.host,
+            _vm: self._vm,
+        })
+    }
+}
+
+/// A VM whose vCPUs run. It ends when this is dropped.
+#[derive(Debug)]
+pub struct RunningVm {
+    threads: VcpuThreads,
+    host: Arc<HypercallHost>,
+    _vm: Arc<VmFd>,
+}
+
+impl RunningVm {
+    /// Waits until the VM ends: by the first end that one of the vCPUs meets.
+    ///
+    /// # Errors
+    ///
+    /// [`VmError`] if KVM fails.
+    pub fn wait(self) -> Result<End, VmError> {
+        let outcome = self.threads.wait();
         // No vCPU runs any more that could set up another.
         self.host.close_rings();
         outcome
     }
 }
 
+/// The host, with its calls observed as `config` says.
+fn observed(host: HypercallHost, config: &VmConfig) -> HypercallHost {
+    #[cfg(feature = "watch")]
+    let host = match config.watching {
+        Watching::Off => host,
+        Watching::On => host.with_watching(),
+    };
+    match config.call_spans {
+        CallSpans::Off => host,
+        CallSpans::On => host.with_call_spans(),
+    }
+}
+
 /// Ends a running VM, and types into its console, from another thread.
 #[derive(Clone, Debug)]
 pub struct Stopper {
-    stop: Arc<AtomicBool>,
+    gate: Arc<Gate>,
     serial: Serial,
 }
 
 impl Stopper {
     /// Asks the VM to end; [`Vm::run`] then returns [`End::Stopped`].
     pub fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.gate.stop();
     }
 
     /// Gives the guest as much of `input` as its UART takes at once; returns how much.

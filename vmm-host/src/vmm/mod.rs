@@ -7,6 +7,7 @@
 //! | [`config`] | what the VM is to be |
 //! | `machine` | building it |
 //! | `vcpu`, `vcpu_threads` | running it |
+//! | `gate`, `controller` | pausing, resuming and ending it |
 //! | `topology` | what a vCPU is told of the others |
 //! | `memory` | its memory |
 //! | `loader` | putting a guest into it |
@@ -25,8 +26,10 @@
 //! ```
 
 pub mod config;
+mod controller;
 mod devices;
 mod error;
+mod gate;
 mod loader;
 mod machine;
 mod memory;
@@ -34,12 +37,18 @@ mod topology;
 mod vcpu;
 mod vcpu_threads;
 
+#[cfg(feature = "watch")]
+pub use config::Watching;
 pub use config::{
-    Console, DebugExit, KvmFeatures, MemorySize, TransportChoice, VcpuCount, VcpuCountError,
-    VmConfig,
+    CallSpans, Console, DebugExit, KvmFeatures, MemorySize, TransportChoice, VcpuCount,
+    VcpuCountError, VmConfig,
 };
+pub use controller::Controller;
 pub use error::VmError;
+pub use gate::{PauseError, VmState};
+#[cfg(feature = "_fuzzing")]
+pub(crate) use loader::{load, Guest};
 #[cfg(feature = "cli")]
 pub(crate) use machine::open_kvm;
-pub use machine::{Stopper, Vm};
+pub use machine::{RunningVm, Stopper, Vm};
 pub use vcpu::End;

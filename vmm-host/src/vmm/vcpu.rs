@@ -3,15 +3,18 @@
 
 use super::devices::{PortWrite, Ports};
 use super::error::{kvm, VmError};
+use super::gate::Gate;
 use super::loader::Entry;
+use crate::deferred::{PendingAnswer, ReadyAnswer};
 use crate::host::{Disposition, HypercallHost, StopReason};
 use crate::protected_mode;
 use hcall_abi::result::KVM_ENOSYS_RESULT;
+use hcall_abi::HypercallNumber;
 use kvm_bindings::{kvm_regs, CpuId};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::thread;
 
 /// How a VM ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +24,13 @@ pub enum End {
     Exit(u8),
     /// The guest called `PANIC` with this message.
     Panic(String),
+    /// A handler panicked, and [`PanicPolicy::EndVm`](crate::PanicPolicy::EndVm) was wanted.
+    HandlerPanicked {
+        /// The number that was called.
+        number: HypercallNumber,
+        /// What the panic said.
+        message: String,
+    },
     /// The guest reset the machine by the keyboard controller.
     Reset,
     /// The guest switched the machine off, by ACPI.
@@ -40,6 +50,12 @@ impl fmt::Display for End {
         match self {
             Self::Exit(code) => write!(formatter, "the guest exited with status {code}"),
             Self::Panic(message) => write!(formatter, "the guest panicked: {message}"),
+            Self::HandlerPanicked { number, message } => {
+                write!(
+                    formatter,
+                    "the handler of hypercall {number} panicked: {message}"
+                )
+            }
             Self::Reset => formatter.write_str("the guest reset the machine"),
             Self::PowerOff => formatter.write_str("the guest switched the machine off"),
             Self::Halted => formatter.write_str("the guest halted"),
@@ -57,6 +73,9 @@ impl From<StopReason> for End {
         match reason {
             StopReason::Exit(code) => Self::Exit(code),
             StopReason::Panic(message) => Self::Panic(message),
+            StopReason::HandlerPanicked { number, message } => {
+                Self::HandlerPanicked { number, message }
+            }
         }
     }
 }
@@ -67,7 +86,7 @@ pub(super) struct Vcpu {
     fd: VcpuFd,
     host: Arc<HypercallHost>,
     ports: Arc<Ports>,
-    stop: Arc<AtomicBool>,
+    gate: Arc<Gate>,
 }
 
 impl Vcpu {
@@ -77,7 +96,7 @@ impl Vcpu {
         cpuid: &CpuId,
         host: Arc<HypercallHost>,
         ports: Arc<Ports>,
-        stop: Arc<AtomicBool>,
+        gate: Arc<Gate>,
     ) -> Result<Self, VmError> {
         fd.set_cpuid2(cpuid).map_err(kvm("set the vCPU's CPUID"))?;
         host.prepare(&mut fd);
@@ -86,7 +105,7 @@ impl Vcpu {
             fd,
             host,
             ports,
-            stop,
+            gate,
         })
     }
 
@@ -122,11 +141,13 @@ impl Vcpu {
     pub(super) fn run(&mut self) -> Result<End, VmError> {
         let host = Arc::clone(&self.host);
         let mut calls = host.vcpu_calls(self.id);
+        let gate = Arc::clone(&self.gate);
+        let _membership = gate.enter(self.id);
         loop {
             // Looked at before every KVM_RUN: the signal that says so is lost if it comes
             // while an exit is handled.
-            if self.stop.load(Ordering::Relaxed) {
-                return Ok(End::Stopped);
+            if let Some(end) = self.attend() {
+                return Ok(end);
             }
             let exit = match self.fd.run() {
                 Ok(exit) => exit,
@@ -139,9 +160,41 @@ impl Vcpu {
                 }
                 continue;
             };
-            if let Disposition::Stop(reason) = calls.dispatch(&mut self.fd, transport) {
-                return Ok(reason.into());
+            match calls.dispatch(&mut self.fd, transport) {
+                Disposition::Resume => {}
+                Disposition::Stop(reason) => return Ok(reason.into()),
+                Disposition::Wait(pending) => match self.wait_for(pending) {
+                    Ok(answer) => calls.complete(&mut self.fd, answer),
+                    Err(end) => return Ok(end),
+                },
             }
+        }
+    }
+
+    /// Does what is asked of this vCPU from outside; `Some` if that is the end.
+    #[inline]
+    fn attend(&self) -> Option<End> {
+        self.gate.attend(self.id, || {
+            // Refused for a guest without KVM's clock, which then needs not be told.
+            let _ = self.fd.kvmclock_ctrl();
+        })
+    }
+
+    /// Waits for an answer that a handler put off, or for the end that is asked for meanwhile.
+    /// Whoever asks for something [interrupts](crate::kick) the thread here as in KVM_RUN.
+    #[cold]
+    fn wait_for(&self, mut pending: PendingAnswer) -> Result<ReadyAnswer, End> {
+        let thread = thread::current();
+        pending.notify(move || thread.unpark());
+        loop {
+            pending = match pending.try_ready() {
+                Ok(answer) => return Ok(answer),
+                Err(pending) => pending,
+            };
+            if let Some(end) = self.attend() {
+                return Err(end);
+            }
+            thread::park();
         }
     }
 

@@ -5,6 +5,7 @@ mod batch;
 mod carrier;
 mod core_calls;
 mod cpuid;
+mod deferred;
 mod dispatch;
 mod fake_vcpu;
 mod table;

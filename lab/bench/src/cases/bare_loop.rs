@@ -276,6 +276,7 @@ impl Loop {
                 match hypercalls.dispatch(vcpu, transport) {
                     Disposition::Resume => {}
                     Disposition::Stop(reason) => return Err(reason.to_string()),
+                    Disposition::Wait(pending) => hypercalls.complete(vcpu, pending.wait()),
                 }
             }
             Ok(())

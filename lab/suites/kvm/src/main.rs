@@ -5,6 +5,10 @@
 //! Runs on any /dev/kvm; a transport that does not work there is skipped, unless
 //! `--require` says that it must.
 
+// Its attempts are made by compromised-vmm; here they are counted.
+#[allow(dead_code)]
+#[path = "../../../../vmm-host/tests/sandbox/attempts.rs"]
+mod attempts;
 mod batches;
 mod c_unikernels;
 mod command;
@@ -22,6 +26,7 @@ mod probing;
 mod ring;
 mod rings;
 mod running;
+mod sandbox;
 mod starting;
 mod unikernels;
 mod wrong_vendor;
@@ -52,6 +57,10 @@ struct Arguments {
     /// The command hcall-vmm, to be checked as well
     #[arg(long)]
     vmm: Option<PathBuf>,
+
+    /// The command hcall-vmm with a handler that tries to break out, to be checked as well
+    #[arg(long)]
+    compromised: Option<PathBuf>,
 
     /// The example of a VMM of one's own, to be checked as well
     #[arg(long)]
@@ -181,6 +190,9 @@ fn main() -> ExitCode {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);
         let wanted = !working.is_empty();
         suite = c_unikernels::add_command_case(suite, vmm, &arguments.guests, wanted);
+    }
+    if let Some(compromised) = &arguments.compromised {
+        suite = sandbox::add_cases(suite, compromised, &arguments.guests, working);
     }
     if let Some(example) = &arguments.embed {
         suite = embedding::add_case(suite, example, working);

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a plugin can ask of its host: `Hypercall`'s methods, as functions of C.
+
+use crate::hypercall::{Hypercall, Mode};
+use hcall_abi::{Errno, Gpa};
+use hcall_plugin::abi::{HostFunctions, RawCall, Registers, PLUGIN_ABI_VERSION};
+use kvm_bindings::kvm_regs;
+use std::ffi::{c_char, c_void, CStr, CString};
+use std::mem::size_of;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::ptr;
+use std::slice;
+
+/// Bytes of a guest's page: what is mapped is mapped in these.
+const PAGE: u64 = 4096;
+
+/// Longest message that is logged, in bytes.
+const MESSAGE_LIMIT: u64 = 64 * 1024;
+
+/// The functions as one plugin is given them.
+pub(super) struct HostTable {
+    functions: HostFunctions,
+    /// What `host_data` points to.
+    _name: CString,
+}
+
+impl HostTable {
+    /// For the plugin of this name, by which its messages are logged.
+    pub(super) fn new(name: &str) -> Self {
+        // A descriptor's name ends at the first NUL, so there is none in it.
+        let name = CString::new(name).unwrap_or_default();
+        Self {
+            functions: HostFunctions {
+                abi_version: PLUGIN_ABI_VERSION,
+                size: size_of::<HostFunctions>() as u32,
+                host_data: name.as_ptr().cast(),
+                log,
+                number,
+                arguments,
+                vcpu,
+                cpl,
+                mode,
+                read,
+                write,
+                translate,
+                read_virtual,
+                write_virtual,
+                registers,
+                set_registers,
+                request_exit,
+                request_panic,
+            },
+            _name: name,
+        }
+    }
+
+    pub(super) fn functions(&self) -> &HostFunctions {
+        &self.functions
+    }
+}
+
+/// A call as plugins have it.
+pub(super) fn raw(call: &mut Hypercall<'_>) -> *mut RawCall {
+    ptr::from_mut(call).cast()
+}
+
+/// The other way.
+///
+/// # Safety
+///
+/// `call` is null, or what [`raw`] made of a call that the present thread is answering.
+unsafe fn call_of<'a>(call: *const RawCall) -> Result<&'a Hypercall<'a>, Errno> {
+    // SAFETY: by the contract; its lifetime is cut to that of the function which asks.
+    unsafe { call.cast::<Hypercall<'a>>().as_ref() }.ok_or(Errno::EFAULT)
+}
+
+/// # Safety
+///
+/// As [`call_of`], and nothing else of it is borrowed.
+unsafe fn call_of_mut<'a>(call: *mut RawCall) -> Result<&'a mut Hypercall<'a>, Errno> {
+    // SAFETY: by the contract.
+    unsafe { call.cast::<Hypercall<'a>>().as_mut() }.ok_or(Errno::EFAULT)
+}
+
+/// # Safety
+///
+/// `bytes` is null, or `length` bytes that may be read for as long as is asked.
+unsafe fn bytes_of<'a>(bytes: *const c_void, length: u64) -> Result<&'a [u8], Errno> {
+    let length = checked_length(length)?;
+    if length == 0 {
+        return Ok(&[]);
+    }
+    if bytes.is_null() {
+        return Err(Errno::EFAULT);
+    }
+    // SAFETY: by the contract, and no longer than memory can be.
+    Ok(unsafe { slice::from_raw_parts(bytes.cast(), length) })
+}
+
+/// # Safety
+///
+/// `bytes` is null, or `length` bytes that may be written for as long as is asked.
+unsafe fn bytes_of_mut<'a>(bytes: *mut c_void, length: u64) -> Result<&'a mut [u8], Errno> {
+    let length = checked_length(length)?;
+    if length == 0 {
+        return Ok(&mut []);
+    }
+    if bytes.is_null() {
+        return Err(Errno::EFAULT);
+    }
+    // SAFETY: by the contract, and no longer than memory can be.
+    Ok(unsafe { slice::from_raw_parts_mut(bytes.cast(), length) })
+}
+
+fn checked_length(length: u64) -> Result<usize, Errno> {
+    isize::try_from(length)
+        .map(isize::unsigned_abs)
+        .map_err(|_| Errno::EINVAL)
+}
+
+/// What `function` returns, or a negative errno. A panic, as of an embedder's own guest memory,
+/// does not cross into C.
+fn answer<T: From<i16>>(function: impl FnOnce() -> Result<T, Errno>) -> T {
+    match catch_unwind(AssertUnwindSafe(function)) {
+        Ok(Ok(value)) => value,
+        Ok(Err(errno)) => negative(errno),
+        Err(payload) => {
+            // Dropping what was thrown could throw again.
+            std::mem::forget(payload);
+            negative(Errno::EIO)
+        }
+    }
+}
+
+fn negative<T: From<i16>>(errno: Errno) -> T {
+    // At most 4095.
+    T::from(-(errno.get() as i16))
+}
+
+unsafe extern "C" fn log(host: *const HostFunctions, level: u32, text: *const c_char, length: u64) {
+    answer(|| {
+        // SAFETY: null, or so many bytes, by the contract.
+        let text = unsafe { bytes_of(text.cast(), length.min(MESSAGE_LIMIT))? };
+        // SAFETY: null, or the table that this plugin was given.
+        let host = unsafe { host.as_ref() }.ok_or(Errno::EFAULT)?;
+        // SAFETY: `new` has put it there, and it lives as long as the table.
+        let plugin = unsafe { CStr::from_ptr(host.host_data.cast()) }.to_string_lossy();
+        let text = String::from_utf8_lossy(text);
+        match level {
+            0 | 1 => tracing::error!(%plugin, "{text}"),
+            2 => tracing::warn!(%plugin, "{text}"),
+            3 => tracing::info!(%plugin, "{text}"),
+            4 => tracing::debug!(%plugin, "{text}"),
+            _ => tracing::trace!(%plugin, "{text}"),
+        }
+        Ok(0_i32)
+    });
+}
+
+unsafe extern "C" fn number(call: *const RawCall) -> u32 {
+    // SAFETY: the plugin's call, by the contract.
+    unsafe { call_of(call) }.map_or(0, |call| call.number().get())
+}
+
+unsafe extern "C" fn arguments(call: *const RawCall, arguments: *mut u64) {
+    // SAFETY: the plugin's call, by the contract.
+    let Ok(call) = (unsafe { call_of(call) }) else {
+        return;
+    };
+    if arguments.is_null() {
+        return;
+    }
+    let values = call.args();
+    // SAFETY: room for four, by the contract, of the plugin's own.
+    unsafe { ptr::copy_nonoverlapping(values.as_ptr(), arguments, values.len()) };
+}
+
+unsafe extern "C" fn vcpu(call: *const RawCall) -> i64 {
+    answer(|| {
+        // SAFETY: the plugin's call, by the contract.
+        let call = unsafe { call_of(call)? };
+        call.vcpu_id().map(i64::from).ok_or(Errno::EOPNOTSUPP)
+    })
+}
+
+unsafe extern "C" fn cpl(call: *const RawCall) -> i32 {
+    answer(|| {
+        // SAFETY: the plugin's call, by the contract.
+        let call = unsafe { call_of(call)? };
+        Ok(call.cpl()?.get().into())
+    })
+}
+
+unsafe extern "C" fn mode(call: *const RawCall) -> i32 {
+    answer(|| {
+        // SAFETY: the plugin's call, by the contract.
+        let call = unsafe { call_of(call)? };
+        Ok(match call.mode()? {
+            Mode::Bits64 => 64,
+            Mode::Bits32 => 32,
+        })
+    })
+}
+
+unsafe extern "C" fn read(call: *const RawCall, gpa: u64, bytes: *mut c_void, length: u64) -> i32 {
+    answer(|| {
+        // SAFETY: the plugin's call, and bytes that it may write, by the contract.
+        let (call, bytes) = unsafe { (call_of(call)?, bytes_of_mut(bytes, length)?) };
+        call.memory().read(Gpa::new(gpa), bytes)?;
+        Ok(0)
+    })
+}
+
+unsafe extern "C" fn write(
+    call: *const RawCall,
+    gpa: u64,
+    bytes: *const c_void,
+    length: u64,
+) -> i32 {
+    answer(|| {
+        // SAFETY: the plugin's call, and bytes that it may read, by the contract.
+        let (call, bytes) = unsafe { (call_of(call)?, bytes_of(bytes, length)?) };
+        call.memory().write(Gpa::new(gpa), bytes)?;
+        Ok(0)
+    })
+}
+
+unsafe extern "C" fn translate(call: *const RawCall, gva: u64, gpa: *mut u64) -> i32 {
+    answer(|| {
+        // SAFETY: the plugin's call, by the contract.
+        let call = unsafe { call_of(call)? };
+        // SAFETY: null, or a place for it of the plugin's own.
+        let gpa = unsafe { gpa.as_mut() }.ok_or(Errno::EFAULT)?;
+        *gpa = call.translate(gva)?.get();
+        Ok(0)
+    })
+}
+
+unsafe extern "C" fn read_virtual(
+    call: *const RawCall,
+    gva: u64,
+    bytes: *mut c_void,
+    length: u64,
+) -> i32 {
+    answer(|| {
+        // SAFETY: as in `read`.
+        let (call, bytes) = unsafe { (call_of(call)?, bytes_of_mut(bytes, length)?) };
+        let mut rest = bytes;
+        for (gpa, length) in pages(call, gva, rest.len())? {
+            let (part, others) = rest.split_at_mut(length);
+            call.memory().read(gpa, part)?;
+            rest = others;
+        }
+        Ok(0)
+    })
+}
+
+unsafe extern "C" fn write_virtual(
+    call: *const RawCall,
+    gva: u64,
+    bytes: *const c_void,
+    length: u64,
+) -> i32 {
+    answer(|| {
+        // SAFETY: as in `write`.
+        let (call, bytes) = unsafe { (call_of(call)?, bytes_of(bytes, length)?) };
+        let pages = pages(call, gva, bytes.len())?;
+        let is_memory = |(gpa, length): &(Gpa, usize)| call.memory().contains(*gpa, *length);
+        if !pages.iter().all(is_memory) {
+            return Err(Errno::EFAULT);
+        }
+        let mut rest = bytes;
+        for (gpa, length) in pages {
+            let (part, others) = rest.split_at(length);
+            call.memory().write(gpa, part)?;
+            rest = others;
+        }
+        Ok(0)
+    })
+}
+
+/// The pieces of guest-physical memory that `length` bytes of virtual memory are.
+fn pages(call: &Hypercall<'_>, gva: u64, length: usize) -> Result<Vec<(Gpa, usize)>, Errno> {
+    let end = gva.checked_add(length as u64).ok_or(Errno::EFAULT)?;
+    let mut pieces = Vec::new();
+    let mut place = gva;
+    while place < end {
+        let next = (place | (PAGE - 1)).saturating_add(1).min(end);
+        pieces.push((call.translate(place)?, (next - place) as usize));
+        place = next;
+    }
+    Ok(pieces)
+}
+
+unsafe extern "C" fn registers(call: *mut RawCall, registers: *mut Registers) -> i32 {
+    answer(|| {
+        // SAFETY: the plugin's call, which nothing else uses meanwhile, by the contract.
+        let call = unsafe { call_of_mut(call)? };
+        // SAFETY: null, or a place for them of the plugin's own.
+        let registers = unsafe { registers.as_mut() }.ok_or(Errno::EFAULT)?;
+        *registers = for_plugin(&call.registers()?);
+        Ok(0)
+    })
+}
+
+unsafe extern "C" fn set_registers(call: *mut RawCall, registers: *const Registers) -> i32 {
+    answer(|| {
+        // SAFETY: the plugin's call, which nothing else uses meanwhile, by the contract.
+        let call = unsafe { call_of_mut(call)? };
+        // SAFETY: null, or registers of the plugin's own.
+        let registers = unsafe { registers.as_ref() }.ok_or(Errno::EFAULT)?;
+        call.set_registers(&for_kvm(registers))?;
+        Ok(0)
+    })
+}
+
+unsafe extern "C" fn request_exit(call: *mut RawCall, status: u8) {
+    answer(|| {
+        // SAFETY: the plugin's call, which nothing else uses meanwhile, by the contract.
+        unsafe { call_of_mut(call)? }.request_exit(status);
+        Ok(0_i32)
+    });
+}
+
+unsafe extern "C" fn request_panic(call: *mut RawCall, message: *const c_char, length: u64) {
+    answer(|| {
+        // SAFETY: the plugin's call, and so many bytes, by the contract.
+        let (call, message) = unsafe {
+            let message = bytes_of(message.cast(), length.min(MESSAGE_LIMIT))?;
+            (call_of_mut(call)?, message)
+        };
+        call.request_panic(String::from_utf8_lossy(message).into_owned());
+        Ok(0_i32)
+    });
+}
+
+/// Registers field by field, both ways.
+macro_rules! registers {
+    ($($name:ident)+) => {
+        fn for_plugin(registers: &kvm_regs) -> Registers {
+            Registers { $($name: registers.$name),+ }
+        }
+
+        fn for_kvm(registers: &Registers) -> kvm_regs {
+            kvm_regs { $($name: registers.$name),+ }
+        }
+    };
+}
+
+registers!(rax rbx rcx rdx rsi rdi rsp rbp r8 r9 r10 r11 r12 r13 r14 r15 rip rflags);
