@@ -171,7 +171,7 @@ pub(crate) fn guest_library(workshop: &Workshop) -> Result<PathBuf> {
         .arguments(["--package", C_LIBRARY_PACKAGE])
         .arguments(none_target_arguments(workshop)?)
         .output(workshop)?;
-    let library = messages(&output)
+    let library = artifacts(&output)
         .flat_map(|message| message.filenames)
         .find(|file| file.ends_with(C_LIBRARY))
         .with_context(|| format!("cargo built no {C_LIBRARY}"))?;
@@ -202,20 +202,31 @@ struct Target {
     name: String,
 }
 
-/// What cargo says of each thing that it built, or found up to date.
-fn messages(lines: &[String]) -> impl Iterator<Item = Message> + '_ {
-    lines
+/// What cargo says it built, or found up to date.
+fn artifacts(messages: &[String]) -> impl Iterator<Item = Message> + '_ {
+    messages
         .iter()
         .filter_map(|line| serde_json::from_str::<Message>(line).ok())
         .filter(|message| message.reason == "compiler-artifact")
 }
 
-/// The executables of these.
-fn executables(lines: &[String]) -> Programs {
-    messages(lines)
+/// The executables of it.
+pub(crate) fn executables(messages: &[String]) -> Programs {
+    artifacts(messages)
         .filter_map(|message| {
             let package = package_name(&message.manifest_path?)?;
             Some(((package, message.target?.name), message.executable?))
+        })
+        .collect()
+}
+
+/// The shared objects of it, by package.
+pub(crate) fn shared_objects(messages: &[String]) -> BTreeMap<String, PathBuf> {
+    let is_shared = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "so");
+    artifacts(messages)
+        .filter_map(|message| {
+            let package = package_name(&message.manifest_path?)?;
+            Some((package, message.filenames.into_iter().find(is_shared)?))
         })
         .collect()
 }

@@ -14,6 +14,7 @@ mod coverage;
 mod crates;
 mod demonstration;
 mod description;
+mod dynamic;
 mod follow;
 mod initramfs;
 mod interrupt;

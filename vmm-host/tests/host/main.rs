@@ -8,4 +8,12 @@ mod cpuid;
 mod deferred;
 mod dispatch;
 mod fake_vcpu;
+mod interrupts;
+mod page_tables;
+mod paging;
+mod panics;
 mod table;
+mod table;
+mod virtual_memory;
+#[cfg(feature = "watch")]
+mod watching;

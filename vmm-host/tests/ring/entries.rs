@@ -41,7 +41,7 @@ fn with_core_calls() -> Machine {
 }
 
 /// Makes one call through `ring` and waits for its answer.
-fn through<D: Doorbell>(
+pub(crate) fn through<D: Doorbell>(
     ring: &mut Ring<D>,
     number: HypercallNumber,
     arguments: [u64; 4],
@@ -120,6 +120,8 @@ fn a_handler_sees_a_ring_and_no_vcpu() {
             assert_eq!(call.cpl(), Ok(Cpl::KERNEL));
             assert_eq!(call.registers().err(), Some(Errno::EOPNOTSUPP));
             assert_eq!(call.translate(0), Err(Errno::EOPNOTSUPP));
+            assert_eq!(call.walk(0), Err(Errno::EOPNOTSUPP));
+            assert_eq!(call.special_registers().err(), Some(Errno::EOPNOTSUPP));
             assert_eq!(call.defer().err(), Some(Errno::EOPNOTSUPP));
             let registers = kvm_bindings::kvm_regs::default();
             assert_eq!(call.set_registers(&registers), Err(Errno::EOPNOTSUPP));
