@@ -10,6 +10,7 @@
 #[path = "../../../../vmm-host/tests/sandbox/attempts.rs"]
 mod attempts;
 mod batches;
+mod c_unikernels;
 mod command;
 mod concurrent;
 mod context;
@@ -169,6 +170,7 @@ fn main() -> ExitCode {
     for transport in Transport::ALL {
         let wanted = working.contains(transport) || required.contains(&transport);
         suite = unikernels::add_cases(suite, &arguments.guests, transport, wanted);
+        suite = c_unikernels::add_cases(suite, &arguments.guests, transport, wanted);
         suite = batches::add_cases(
             suite,
             &arguments.guests,
@@ -209,6 +211,8 @@ fn main() -> ExitCode {
     suite = starting::add_cases(suite, &arguments.guests, working);
     if let Some(vmm) = &arguments.vmm {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);
+        let wanted = !working.is_empty();
+        suite = c_unikernels::add_command_case(suite, vmm, &arguments.guests, wanted);
     }
     if let (Some(vmm), Some(plugins)) = (&arguments.plugin_vmm, &arguments.plugins) {
         let setting = plugins::Setting {
