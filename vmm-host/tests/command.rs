@@ -2,7 +2,7 @@
 //! The command `hcall-vmm` with bad input: one clear line, a non-zero status, no panic.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Status of a command line that is wrong (clap's).
@@ -156,4 +156,36 @@ fn command_line_too_long_for_a_guest() {
         STATUS_VMM,
         &["command line is longer than 2047 bytes"],
     );
+}
+
+#[test]
+fn handlers_that_cannot_be_had() {
+    for (handler, part) in [
+        ("0x48438001", "no NUMBER=SOURCE"),
+        ("one=value:1", "'one' is no hypercall's number"),
+        ("12=value:1", "12"),
+        ("0x48438001=pigeon:home", "unix:PATH"),
+        ("0x48438001=unix:", "no path"),
+    ] {
+        expect_failure(&["run", "x", "--handler", handler], STATUS_USAGE, &[part]);
+    }
+    for limit in ["0", "3600001", "-1", "soon"] {
+        let argument = format!("--handler-timeout={limit}");
+        expect_failure(&["run", "x", &argument], STATUS_USAGE, &["handler-timeout"]);
+    }
+    // Nothing is there; a file is there; a socket at which nobody listens.
+    let file = file("no-socket", b"");
+    let left = file.with_file_name("left-behind");
+    let _ = std::fs::remove_file(&left);
+    drop(std::os::unix::net::UnixListener::bind(&left).expect("a socket"));
+    for path in [Path::new("/no/such/socket"), &file, &left] {
+        let handler = format!("0x48438001=unix:{}", path.display());
+        let parts = [
+            "--handler 0x48438001=unix:",
+            "cannot connect to",
+            path.to_str().expect("a path of ours"),
+            "is the handler's process running?",
+        ];
+        expect_failure(&["run", "x", "--handler", &handler], STATUS_VMM, &parts);
+    }
 }

@@ -2,6 +2,7 @@
 //! What can be said on the command line.
 
 use super::ctl::CtlArguments;
+use crate::extend::{Assignment, Installer};
 use crate::vmm::{DebugExit, MemorySize, TransportChoice, VcpuCount, Watching};
 use crate::PanicPolicy;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -75,6 +76,16 @@ pub(super) struct RunArguments {
     #[arg(long = "plugin", value_name = "FILE")]
     pub(super) plugins: Vec<PathBuf>,
 
+    /// Who answers a number: unix:SOCKET (a process that listens there), plugin:FILE, value:N or
+    /// errno:NAME; may be repeated
+    #[arg(long = "handler", value_name = "NUMBER=SOURCE")]
+    pub(super) handlers: Vec<Assignment>,
+
+    /// How long a handler's process may take for a call, in milliseconds; the guest then gets
+    /// an error
+    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    handler_timeout: u64,
+
     /// Print the VM's counters to standard error when it has ended, and a table of the calls of
     /// each number
     #[arg(long)]
@@ -102,6 +113,11 @@ pub(super) struct RunArguments {
 }
 
 impl RunArguments {
+    /// What puts handlers into the table.
+    pub(super) fn installer(&self) -> Installer {
+        Installer::default().with_time_limit(Duration::from_millis(self.handler_timeout))
+    }
+
     pub(super) fn debug_exit(&self) -> DebugExit {
         if self.debug_exit {
             DebugExit::Present

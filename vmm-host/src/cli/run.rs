@@ -2,9 +2,10 @@
 //! `hcall-vmm run`: a VM from start to exit status.
 
 use super::arguments::RunArguments;
-use super::{plugins, STATUS_ABNORMAL};
+use super::{handlers, plugins, STATUS_ABNORMAL};
 use crate::confinement::{Confinement, ThreadRole};
 use crate::extend::control::{ControlServer, ControlService, ControlSocket};
+use crate::extend::Installer;
 use crate::host::HypercallHost;
 use crate::sandbox::Sandbox;
 use crate::table::{HypercallTable, TableError};
@@ -34,7 +35,10 @@ pub(super) fn run(
     let control = control.transpose()?;
     // A wrong file is said whether or not there is a KVM.
     let plugins = plugins::load(&arguments.plugins)?;
+    let (processes, handlers) = handlers::open(&arguments.handlers)?;
     let sandbox = (!arguments.no_sandbox).then(Sandbox::new);
+    let confinement = Confinement::from(sandbox.clone());
+    let installer = arguments.installer().with_confinement(confinement.clone());
     let vm = Vm::new(VmConfig {
         debug_exit: arguments.debug_exit(),
         watching: arguments.watching(),
@@ -51,16 +55,17 @@ pub(super) fn run(
     })?;
     register(vm.hypercalls()).context("cannot register a handler")?;
     plugins::register(plugins, vm.hypercalls())?;
+    handlers::register(handlers, &installer, vm.hypercalls())?;
     let host = vm.hypercall_host();
     // Everything is open. What is started from here on never sees a path.
     if let Some(sandbox) = &sandbox {
         enclose(sandbox)?;
     }
-    let confinement = Confinement::from(sandbox);
+    handlers::register(processes, &installer, vm.hypercalls())?;
     let signal = stop_on_signal(vm.stopper(), confinement.clone())?;
     forward_input(vm.stopper(), confinement.clone())?;
     let control = control
-        .map(|socket| serve(socket, &vm, confinement.clone()))
+        .map(|socket| serve(socket, &vm, installer, confinement.clone()))
         .transpose()?;
     tracing::info!(transports = ?vm.transports(), "the VM starts");
 
@@ -87,10 +92,12 @@ fn spans_at(level: LevelFilter) -> CallSpans {
 fn serve(
     socket: ControlSocket,
     vm: &Vm,
+    installer: Installer,
     confinement: Confinement,
 ) -> anyhow::Result<ControlServer> {
     tracing::info!(path = %socket.path().display(), "the control socket is there");
-    let service = ControlService::new(vm.hypercall_host(), vm.controller());
+    let service =
+        ControlService::new(vm.hypercall_host(), vm.controller()).with_installer(installer);
     let confine = move || confined(&confinement, ThreadRole::Control);
     ControlServer::start(socket, service, confine).context("cannot serve the control socket")
 }

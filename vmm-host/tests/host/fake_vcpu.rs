@@ -180,9 +180,18 @@ impl Vcpu for FakeVcpu {
 pub(crate) fn call(host: &HypercallHost, number: u32, arguments: Arguments) -> i64 {
     let mut vcpu = FakeVcpu::new();
     vcpu.trap(number.into(), arguments);
-    let disposition = host.dispatch(&mut vcpu, 0, Transport::Instruction);
-    assert_eq!(disposition, Disposition::Resume);
+    finish(host, &mut vcpu, Transport::Instruction);
     vcpu.answer()
+}
+
+/// Has the call that `vcpu` has made answered, now or later.
+pub(crate) fn finish(host: &HypercallHost, vcpu: &mut FakeVcpu, transport: Transport) {
+    let mut calls = host.vcpu_calls(0);
+    match calls.dispatch(vcpu, transport) {
+        Disposition::Resume => {}
+        Disposition::Wait(pending) => calls.complete(vcpu, pending.wait()),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// What `host` recognises in KVM_EXIT_HYPERCALL with these registers.

@@ -6,7 +6,7 @@ use super::protocol::{Answer, ProtocolError, RANGES_MAX};
 use super::reply::Reply;
 use crate::hypercall::HypercallResult;
 use crate::memory::CopyGuestMemory;
-use hcall_abi::{Errno, Gpa};
+use hcall_abi::Gpa;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -43,18 +43,16 @@ impl Places {
 }
 
 impl Pending {
-    /// Gives the guest what the frame's `body` says.
-    pub(super) fn answer(self, body: &[u8]) -> Result<(), ProtocolError> {
+    /// Gives the guest what the frame's `body` says; if it is no answer, the call is still to
+    /// be answered.
+    pub(super) fn answer(self, body: &[u8]) -> Result<(), (Self, ProtocolError)> {
         match Answer::decode(body, &self.places.most) {
             Ok(answer) => {
                 let result = self.places.write(&answer);
                 self.reply.send(result);
                 Ok(())
             }
-            Err(error) => {
-                self.reply.send(Err(Errno::EIO));
-                Err(error)
-            }
+            Err(error) => Err((self, error)),
         }
     }
 }

@@ -34,6 +34,8 @@ pub(super) enum Breach {
     NotAsked(u64),
     #[error("the thread that receives its answers has panicked")]
     Panicked,
+    #[error("the thread that receives its answers cannot be confined")]
+    Unconfined,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,7 +222,14 @@ impl Connection {
         frame.expect(FrameKind::Answer)?;
         let answered = self.lock().calls.take(frame.id);
         match answered {
-            Answered::Pending(call) => Ok(call.answer(frame.body)?),
+            Answered::Pending(call) => {
+                if let Err((call, error)) = call.answer(frame.body) {
+                    // First, so that who is told so finds the handler gone.
+                    self.break_off(error.into());
+                    call.reply.send(Err(Errno::EIO));
+                }
+                Ok(())
+            }
             Answered::Late => Ok(()),
             Answered::Nothing => Err(Breach::NotAsked(frame.id)),
         }

@@ -31,13 +31,14 @@ mod serve;
 
 pub use serve::{serve, Said, ServeError};
 
+use crate::confinement::Confinement;
 use crate::hypercall::{Hypercall, HypercallResult};
 use crate::table::Handler;
 use bell::Bell;
 use connection::Connection;
 use hcall_abi::HypercallNumber;
 use protocol::{Answer, ProtocolError};
-use reply::Waiter;
+use reply::{Reply, Waiter};
 use std::fmt;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -74,7 +75,9 @@ pub enum ExternalError {
 
 /// A handler that is another process.
 ///
-/// Dropped, it closes the connection as soon as the calls that have begun are answered.
+/// Dropped, it closes the connection as soon as the calls that have begun are answered. In a
+/// table, it is dropped when it has been removed or replaced and each vCPU has made another
+/// call.
 pub struct ExternalHandler {
     connection: Arc<Connection>,
 }
@@ -91,17 +94,29 @@ impl ExternalHandler {
         number: HypercallNumber,
         time_limit: Duration,
     ) -> Result<Self, ExternalError> {
+        Self::start(stream, number, time_limit, Confinement::default())
+    }
+
+    /// As [`new`](Self::new), with a thread that is confined.
+    pub(super) fn start(
+        stream: UnixStream,
+        number: HypercallNumber,
+        time_limit: Duration,
+        confinement: Confinement,
+    ) -> Result<Self, ExternalError> {
         let time_limit = time_limit.min(TIME_LIMIT_MAX);
         let (ranges, mut incoming) = greeting::greet(&stream, number, time_limit)?;
         incoming.limit(Answer::body_bytes_max(&ranges));
         let bell = Bell::new().map_err(system("make an eventfd"))?;
         let connection = Connection::new(number, stream, bell, ranges, time_limit);
         let connection = Arc::new(connection);
-        receiving::start(Arc::clone(&connection), incoming).map_err(system("start a thread"))?;
+        let receiving = receiving::start(Arc::clone(&connection), incoming, confinement);
+        receiving.map_err(system("start a thread"))?;
         Ok(Self { connection })
     }
 
-    /// The answer to a call.
+    /// Answers a call: of a vCPU by [deferring](Hypercall::defer) the answer, so that its
+    /// thread can be stopped meanwhile; of a batch and of a ring by waiting for it.
     ///
     /// # Errors
     ///
@@ -110,6 +125,12 @@ impl ExternalHandler {
     /// in time; EIO if it is gone, or has answered what makes no sense.
     pub fn call(&self, call: &mut Hypercall<'_>) -> HypercallResult {
         let (frame, places) = self.connection.request(call)?;
+        if let Ok(deferred) = call.defer() {
+            let reply = Reply::Deferred(deferred);
+            self.connection.ask(frame, places, reply)?;
+            // The guest gets the handler's answer.
+            return Ok(0);
+        }
         let (waiter, reply) = Waiter::new();
         self.connection.ask(frame, places, reply)?;
         waiter.wait()

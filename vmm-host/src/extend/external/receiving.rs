@@ -6,6 +6,7 @@
 
 use super::connection::{Breach, Connection, Next};
 use super::incoming::{Incoming, Received};
+use crate::confinement::{Confinement, ThreadRole};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno as SystemError;
 use std::sync::Arc;
@@ -13,11 +14,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Starts the thread; it ends with the connection.
-pub(super) fn start(connection: Arc<Connection>, incoming: Incoming) -> std::io::Result<()> {
+pub(super) fn start(
+    connection: Arc<Connection>,
+    incoming: Incoming,
+    confinement: Confinement,
+) -> std::io::Result<()> {
     let name = format!("call-{:x}", connection.number.get());
     thread::Builder::new().name(name).spawn(move || {
         let ending = Ending(&connection);
-        if let Err(breach) = receive(&connection, incoming) {
+        let received = match confinement.enter(ThreadRole::ExternalHandler) {
+            Ok(()) => receive(&connection, incoming),
+            Err(_) => Err(Breach::Unconfined),
+        };
+        if let Err(breach) = received {
             connection.break_off(breach);
         }
         std::mem::forget(ending);

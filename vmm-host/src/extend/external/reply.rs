@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How an answer gets to the thread that made the call.
 
+use crate::deferred::Deferred;
 use crate::hypercall::HypercallResult;
 use hcall_abi::Errno;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// Where an answer goes. Dropped without one, it is −EIO.
 pub(super) enum Reply {
+    /// To a vCPU whose thread does something else meanwhile.
+    Deferred(Deferred),
     /// To a thread that waits.
     Waiting(Waited),
 }
@@ -14,6 +17,7 @@ pub(super) enum Reply {
 impl Reply {
     pub(super) fn send(self, result: HypercallResult) {
         match self {
+            Self::Deferred(deferred) => deferred.answer(result),
             Self::Waiting(waited) => waited.0.put(result),
         }
     }
