@@ -27,6 +27,7 @@ mod linux_processors;
 mod mixing;
 mod modes;
 mod multiboot;
+mod plugin_swaps;
 mod plugins;
 mod probing;
 mod ring;
