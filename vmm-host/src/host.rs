@@ -307,6 +307,11 @@ impl HypercallHost {
         &self.dispatcher.table
     }
 
+    /// Guest memory, as handlers see it.
+    pub fn memory(&self) -> &dyn CopyGuestMemory {
+        self.dispatcher.memory.as_ref()
+    }
+
     #[cfg(feature = "_fuzzing")]
     pub(crate) fn dispatcher(&self) -> &Dispatcher {
         &self.dispatcher
