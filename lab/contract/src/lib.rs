@@ -155,6 +155,13 @@ pub const DEFERRED_FOR: u64 = 5;
 /// How many interrupts the unikernel `interrupts` has itself given.
 pub const INJECTED: u64 = 200;
 
+/// `SHOUT(gpa, length)` → how many letters have become capitals: the example of a handler's
+/// process, which the unikernel `shout` asks.
+pub const SHOUT: HypercallNumber = HypercallNumber::user(0x122);
+
+/// The longest text of [`SHOUT`].
+pub const SHOUT_MOST: usize = 4096;
+
 /// Exit status of the unikernels `concurrent` and `bench` where the other CPUs do not start.
 pub const NO_OTHER_CPUS: u8 = 77;
 

@@ -36,6 +36,8 @@ pub(crate) struct Workshop {
     pub(crate) dynamic: OnceCell<Dynamic>,
     pub(crate) unikernels: OnceCell<Unikernels>,
     pub(crate) unikernels_32: OnceCell<Unikernels>,
+    /// The SDK for unikernels in C.
+    pub(crate) guest_library: OnceCell<PathBuf>,
     pub(crate) kernel: OnceCell<PathBuf>,
     pub(crate) debug_kernel: OnceCell<PathBuf>,
     pub(crate) modules: BTreeMap<Flavour, PathBuf>,
@@ -61,6 +63,7 @@ impl Workshop {
             dynamic: OnceCell::new(),
             unikernels: OnceCell::new(),
             unikernels_32: OnceCell::new(),
+            guest_library: OnceCell::new(),
             kernel: OnceCell::new(),
             debug_kernel: OnceCell::new(),
             modules: BTreeMap::new(),

@@ -10,11 +10,13 @@
 #[path = "../../../../vmm-host/tests/sandbox/attempts.rs"]
 mod attempts;
 mod batches;
+mod c_unikernels;
 mod command;
 mod concurrent;
 mod context;
 mod context_handlers;
 mod embedding;
+mod external;
 mod faults;
 mod handlers;
 mod hostile;
@@ -81,6 +83,10 @@ struct Arguments {
     /// The example of a VMM of one's own, to be checked as well
     #[arg(long)]
     embed: Option<PathBuf>,
+
+    /// Directory with handlers that are processes: handler-process and shout
+    #[arg(long)]
+    handlers: Option<PathBuf>,
 
     /// Transports that must work here; without it, one that does not is skipped
     #[arg(long, value_enum)]
@@ -164,6 +170,7 @@ fn main() -> ExitCode {
     for transport in Transport::ALL {
         let wanted = working.contains(transport) || required.contains(&transport);
         suite = unikernels::add_cases(suite, &arguments.guests, transport, wanted);
+        suite = c_unikernels::add_cases(suite, &arguments.guests, transport, wanted);
         suite = batches::add_cases(
             suite,
             &arguments.guests,
@@ -204,6 +211,8 @@ fn main() -> ExitCode {
     suite = starting::add_cases(suite, &arguments.guests, working);
     if let Some(vmm) = &arguments.vmm {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);
+        let wanted = !working.is_empty();
+        suite = c_unikernels::add_command_case(suite, vmm, &arguments.guests, wanted);
     }
     if let (Some(vmm), Some(plugins)) = (&arguments.plugin_vmm, &arguments.plugins) {
         let setting = plugins::Setting {
@@ -232,6 +241,14 @@ fn main() -> ExitCode {
     }
     if let Some(example) = &arguments.embed {
         suite = embedding::add_case(suite, example, working);
+    }
+    if let Some(handlers) = &arguments.handlers {
+        let setting = external::Setting {
+            handlers: handlers.clone(),
+            guests: arguments.guests.clone(),
+            vmm: arguments.vmm.clone(),
+        };
+        suite = external::add_cases(suite, &setting, wanted);
     }
     if let Some(directory) = &arguments.linux {
         suite = linux::add_cases(suite, directory, arguments.ring_calls);
