@@ -2,6 +2,7 @@
 //! Hypercalls of one VM, whole: interception, the table, dispatch and counting.
 
 use crate::batch::BATCH_LIMIT;
+use crate::confinement::Confinement;
 use crate::core_calls::{self, CoreServices};
 use crate::cpuid::{self, CpuidError};
 use crate::decode::{self, DecodedCall};
@@ -86,6 +87,7 @@ pub struct HypercallHost {
     dispatcher: Dispatcher,
     offered: TransportSet,
     features: Features,
+    confinement: Confinement,
 }
 
 impl HypercallHost {
@@ -125,6 +127,7 @@ impl HypercallHost {
             },
             offered,
             features: Features::EMPTY,
+            confinement: Confinement::default(),
         }
     }
 
@@ -204,6 +207,28 @@ impl HypercallHost {
         self.dispatcher.table.observation().watch.as_ref()
     }
 
+    /// Confines the threads of rings. Call it before [`with_rings`](Self::with_rings).
+    ///
+    /// # Panics
+    ///
+    /// If the host has rings already.
+    #[cfg(feature = "sandbox")]
+    #[must_use]
+    pub fn with_sandbox(self, sandbox: crate::sandbox::Sandbox) -> Self {
+        self.with_confinement(Some(sandbox).into())
+    }
+
+    /// As [`with_sandbox`](Self::with_sandbox), where there may be none.
+    #[must_use]
+    pub(crate) fn with_confinement(mut self, confinement: Confinement) -> Self {
+        assert!(
+            self.dispatcher.rings.is_none(),
+            "a ring's thread is confined from its start"
+        );
+        self.confinement = confinement;
+        self
+    }
+
     /// Registers the core calls PROBE … BATCH, and advertises them.
     #[must_use]
     pub fn with_core_calls(mut self, services: CoreServices) -> Self {
@@ -238,7 +263,12 @@ impl HypercallHost {
             "rings are turned on once, and before the core calls"
         );
         self.features = Features::RING;
-        self.dispatcher.rings = Some(Arc::new(Rings::new(memory, wiring, config)));
+        self.dispatcher.rings = Some(Arc::new(Rings::new(
+            memory,
+            wiring,
+            config,
+            self.confinement.clone(),
+        )));
         self.dispatcher
             .table
             .register_rings()
@@ -275,6 +305,16 @@ impl HypercallHost {
     /// The handlers.
     pub fn hypercalls(&self) -> &HypercallTable {
         &self.dispatcher.table
+    }
+
+    /// Guest memory, as handlers see it.
+    pub fn memory(&self) -> &dyn CopyGuestMemory {
+        self.dispatcher.memory.as_ref()
+    }
+
+    #[cfg(feature = "_fuzzing")]
+    pub(crate) fn dispatcher(&self) -> &Dispatcher {
+        &self.dispatcher
     }
 
     /// The counters.

@@ -273,8 +273,8 @@ impl Hypercall<'_> {
     /// # Errors
     ///
     /// EOPNOTSUPP where the VMM offers no
-    /// [interrupts](crate::HypercallHost::with_interrupts), ENXIO if there is no such vCPU,
-    /// EAGAIN if its guest has not switched its local APIC on, EIO if KVM refuses.
+    /// [interrupts](crate::HypercallHost::with_interrupts), ENXIO if there is no such vCPU or
+    /// its guest has not switched its local APIC on, EIO if KVM refuses.
     pub fn inject_interrupt(&self, vcpu_id: u32, vector: InterruptVector) -> Result<(), Errno> {
         let interrupts = self.dispatcher.interrupts.as_ref();
         let interrupts = interrupts.ok_or(Errno::EOPNOTSUPP)?;

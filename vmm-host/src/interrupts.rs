@@ -15,9 +15,6 @@ const TARGET_SHIFT: u32 = 12;
 /// The id that means every APIC.
 const BROADCAST: u32 = 0xff;
 
-/// What KVM says where no vCPU has the id.
-const EPERM: i32 = libc::EPERM;
-
 /// An interrupt's vector: 16 to 255, those that a local APIC delivers.
 ///
 /// # Examples
@@ -58,12 +55,9 @@ impl fmt::Display for InterruptVector {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InterruptError {
-    /// There is no such vCPU.
-    #[error("the VM has no vCPU {0}, or none that interrupts can be sent to")]
-    NoSuchVcpu(u32),
-    /// Its guest has not switched the local APIC on.
-    #[error("the local APIC of vCPU {0} is off")]
-    SwitchedOff(u32),
+    /// There is no such vCPU, or its guest has not switched its local APIC on.
+    #[error("there is no vCPU {0}, or its local APIC is off")]
+    NotTaken(u32),
     /// KVM refused.
     #[error("KVM refused: {0}")]
     Kvm(kvm_ioctls::Error),
@@ -72,8 +66,7 @@ pub enum InterruptError {
 impl From<InterruptError> for Errno {
     fn from(error: InterruptError) -> Self {
         match error {
-            InterruptError::NoSuchVcpu(_) => Errno::ENXIO,
-            InterruptError::SwitchedOff(_) => Errno::EAGAIN,
+            InterruptError::NotTaken(_) => Errno::ENXIO,
             InterruptError::Kvm(_) => Errno::EIO,
         }
     }
@@ -109,7 +102,7 @@ impl KvmInterrupts {
 impl Interrupts for KvmInterrupts {
     fn inject(&self, vcpu_id: u32, vector: InterruptVector) -> Result<(), InterruptError> {
         if vcpu_id >= BROADCAST {
-            return Err(InterruptError::NoSuchVcpu(vcpu_id));
+            return Err(InterruptError::NotTaken(vcpu_id));
         }
         let message = kvm_msi {
             address_lo: MESSAGE_ADDRESS | (vcpu_id << TARGET_SHIFT),
@@ -117,9 +110,8 @@ impl Interrupts for KvmInterrupts {
             ..Default::default()
         };
         match self.vm.signal_msi(message) {
-            Ok(0) => Err(InterruptError::SwitchedOff(vcpu_id)),
+            Ok(0) => Err(InterruptError::NotTaken(vcpu_id)),
             Ok(_) => Ok(()),
-            Err(error) if error.errno() == EPERM => Err(InterruptError::NoSuchVcpu(vcpu_id)),
             Err(error) => Err(InterruptError::Kvm(error)),
         }
     }

@@ -79,12 +79,14 @@
 //! | [`probe`] | what works on this machine |
 //! | [`watch`] | counts and latencies of each number (feature `watch`) |
 //! | [`extend`] | handlers from outside of the program (feature `extend`) |
+//! | [`sandbox`] | what a VMM's threads give up (feature `sandbox`) |
 //! | [`vmm`] | a VMM that boots unikernels and Linux (feature `vmm`) |
 //! | [`cli`] | its command line (feature `cli`) |
 
 pub mod batch;
 #[cfg(feature = "cli")]
 pub mod cli;
+mod confinement;
 pub mod core_calls;
 pub mod cpuid;
 pub mod decode;
@@ -92,6 +94,9 @@ pub mod deferred;
 mod dispatch;
 #[cfg(feature = "extend")]
 pub mod extend;
+#[cfg(feature = "_fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod host;
 pub mod hypercall;
 pub mod intercept;
@@ -105,6 +110,8 @@ pub mod paging;
 pub mod probe;
 mod protected_mode;
 pub mod ring;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 pub mod stats;
 pub mod table;
 mod vcpu;

@@ -36,6 +36,16 @@ pub enum Mode {
     Bits32,
 }
 
+/// The mode of a vCPU with these registers.
+pub(crate) fn mode_of(registers: &kvm_sregs) -> Mode {
+    let long_mode = registers.efer & LONG_MODE_ACTIVE != 0;
+    if long_mode && registers.cs.l != 0 {
+        Mode::Bits64
+    } else {
+        Mode::Bits32
+    }
+}
+
 /// What the dispatcher needs of a vCPU. Implemented for [`VcpuFd`]; a test may implement
 /// it over a `kvm_run` of its own.
 pub trait Vcpu {
@@ -97,13 +107,7 @@ impl Vcpu for VcpuFd {
     }
 
     fn mode(&self) -> Result<Mode, kvm_ioctls::Error> {
-        let sregs = self.get_sregs()?;
-        let long_mode = sregs.efer & LONG_MODE_ACTIVE != 0;
-        Ok(if long_mode && sregs.cs.l != 0 {
-            Mode::Bits64
-        } else {
-            Mode::Bits32
-        })
+        Ok(mode_of(&self.get_sregs()?))
     }
 
     fn translate(&self, gva: u64) -> Result<Option<Gpa>, kvm_ioctls::Error> {

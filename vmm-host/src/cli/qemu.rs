@@ -52,7 +52,7 @@ fn meaning(option: &str) -> Meaning {
 /// # Errors
 ///
 /// What is wrong with an option of QEMU's.
-pub(super) fn translate(arguments: Vec<OsString>) -> Result<Vec<OsString>, String> {
+pub(crate) fn translate(arguments: Vec<OsString>) -> Result<Vec<OsString>, String> {
     let is_kernel = |argument: &OsString| option_name(argument).as_deref() == Some(KERNEL);
     // In a command of our own, whatever stands after its name is its business.
     if !arguments.get(1).is_some_and(is_option) || !arguments.iter().any(is_kernel) {

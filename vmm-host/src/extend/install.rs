@@ -4,6 +4,7 @@
 use super::external::{ExternalError, ExternalHandler, TIME_LIMIT};
 use super::plugin::{Plugin, PluginError};
 use super::source::{HandlerSource, OpenedSource};
+use crate::confinement::{Confinement, ThreadRole};
 use crate::hypercall::{Hypercall, HypercallResult};
 use crate::table::{Callers, Handler, HypercallTable, TableError};
 use hcall_abi::HypercallNumber;
@@ -49,15 +50,17 @@ type AnyHandler = Box<dyn Fn(&mut Hypercall<'_>) -> HypercallResult + Send + Syn
 /// assert!(table.contains(ANSWER));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Installer {
     time_limit: Duration,
+    confinement: Confinement,
 }
 
 impl Default for Installer {
     fn default() -> Self {
         Self {
             time_limit: TIME_LIMIT,
+            confinement: Confinement::default(),
         }
     }
 }
@@ -67,7 +70,16 @@ impl Installer {
     /// for its greeting.
     #[must_use]
     pub fn with_time_limit(self, time_limit: Duration) -> Self {
-        Self { time_limit }
+        Self { time_limit, ..self }
+    }
+
+    /// The same, whose handlers' threads confine themselves.
+    #[must_use]
+    pub(crate) fn with_confinement(self, confinement: Confinement) -> Self {
+        Self {
+            confinement,
+            ..self
+        }
     }
 
     /// Adds the handler for `number` that is in `opened`, which `source` names; without a number
@@ -152,7 +164,9 @@ impl Installer {
         number: HypercallNumber,
         stream: UnixStream,
     ) -> Result<AnyHandler, InstallError> {
-        let handler = ExternalHandler::new(stream, number, self.time_limit)?;
+        let confinement = self.confinement.clone();
+        let confine = move || confinement.enter(ThreadRole::ExternalHandler);
+        let handler = ExternalHandler::with_first(stream, number, self.time_limit, confine)?;
         Ok(any(handler.into_handler()))
     }
 }

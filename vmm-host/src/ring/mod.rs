@@ -22,6 +22,8 @@
 
 mod bell;
 mod config;
+#[cfg(feature = "_fuzzing")]
+mod inline;
 mod interrupts;
 mod policy;
 mod region;
@@ -31,6 +33,9 @@ mod service;
 mod wiring;
 
 pub use config::RingConfig;
+#[cfg(feature = "_fuzzing")]
+#[doc(hidden)]
+pub use inline::InlineRing;
 pub use region::HostRegion;
 pub use wiring::{Doorbell, KvmWiring, RingWiring, WiringError};
 

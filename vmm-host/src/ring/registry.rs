@@ -9,6 +9,7 @@ use super::request::Request;
 use super::service::Service;
 use super::wiring::{Doorbell, RingWiring};
 use super::RingId;
+use crate::confinement::Confinement;
 use crate::dispatch::Dispatcher;
 use crate::hypercall::{Hypercall, HypercallResult};
 use hcall_abi::ring::RingLayout;
@@ -34,6 +35,7 @@ pub(crate) struct Rings {
     wiring: Box<dyn RingWiring>,
     interrupts: Interrupts,
     memory: Box<dyn SpawnService>,
+    confinement: Confinement,
     slots: Mutex<Vec<Slot>>,
 }
 
@@ -99,8 +101,10 @@ impl Rings {
         memory: M,
         wiring: impl RingWiring + 'static,
         config: RingConfig,
+        confinement: Confinement,
     ) -> Self {
         Self {
+            confinement,
             slots: Mutex::new((0..config.rings).map(|_| Slot::Free).collect()),
             config,
             wiring: Box::new(wiring),
@@ -143,6 +147,7 @@ impl Rings {
             poll: self.config.poll,
             bell,
             interrupt,
+            confinement: self.confinement.clone(),
         };
         match self.start(id, &request, service) {
             Ok((running, doorbell)) => {

@@ -5,6 +5,7 @@
 use super::bell::{Bell, Turn};
 use super::policy::Policy;
 use super::RingId;
+use crate::confinement::{Confinement, ThreadRole};
 use crate::dispatch::Dispatcher;
 use crate::hypercall::{Cpl, Hypercall, Mode, Origin, Request};
 use crate::origin::Source;
@@ -37,11 +38,12 @@ pub(super) struct Service {
     pub(super) poll: Duration,
     pub(super) bell: Arc<Bell>,
     pub(super) interrupt: Option<Arc<EventFd>>,
+    pub(super) confinement: Confinement,
 }
 
 /// Why a burst ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Burst {
+pub(super) enum Burst {
     /// There may be more.
     Full,
     /// Nothing more was there.
@@ -54,6 +56,11 @@ impl Service {
     /// Serves the ring in `memory` until it is torn down, or the guest has damaged it.
     pub(super) fn run(&self, memory: impl RingMemory, layout: RingLayout) {
         let mut half = HostHalf::new(memory, layout);
+        if let Err(error) = self.confinement.enter(ThreadRole::Ring) {
+            tracing::error!(ring = %self.id, %error, "cannot confine the thread of a ring");
+            half.break_down(REASON_HOST);
+            return;
+        }
         // A panic is one of this file's: handlers' are caught at the handler.
         let served = catch_unwind(AssertUnwindSafe(|| self.serve(&mut half)));
         match served {
@@ -83,7 +90,7 @@ impl Service {
     }
 
     /// Answers up to [`BURST`] entries, by one state of the table.
-    fn burst<M: RingMemory>(&self, half: &mut HostHalf<M>) -> Result<Burst, RingDamage> {
+    pub(super) fn burst<M: RingMemory>(&self, half: &mut HostHalf<M>) -> Result<Burst, RingDamage> {
         let table = self.dispatcher.table();
         let mut end = Ok(Burst::Full);
         for _ in 0..BURST {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a VM is to be.
 
+use crate::confinement::Confinement;
 use crate::dispatch::PanicPolicy;
 use crate::ring::RingConfig;
 use crate::table::Callers;
@@ -51,13 +52,18 @@ pub struct VmConfig {
     pub console: Console,
     /// Whether a write to a port ends the VM.
     pub debug_exit: DebugExit,
+    /// What confines the VM's threads: each of them, but not who builds and runs the VM. See
+    /// [`sandbox`](crate::sandbox).
+    #[cfg(feature = "sandbox")]
+    pub sandbox: Option<crate::sandbox::Sandbox>,
 }
 
 impl VmConfig {
     /// A VM with `kernel` and otherwise defaults: /dev/kvm, no initramfs, an empty command
     /// line, 256 MiB, one vCPU, the transports that work here, calls from CPL 0 only, the
     /// vendor that KVM shows, those of KVM's features that work, a VM that goes on when a
-    /// handler panics, nothing watched, the console on standard output, no debug-exit port.
+    /// handler panics, nothing watched, the console on standard output, no debug-exit port, no
+    /// sandbox.
     pub fn new(kernel: impl Into<PathBuf>) -> Self {
         Self {
             kvm: "/dev/kvm".into(),
@@ -77,7 +83,19 @@ impl VmConfig {
             call_spans: CallSpans::default(),
             console: Console::new(std::io::stdout()),
             debug_exit: DebugExit::Absent,
+            #[cfg(feature = "sandbox")]
+            sandbox: None,
         }
+    }
+}
+
+impl VmConfig {
+    /// The sandbox as the VM's threads know it.
+    pub(super) fn confinement(&self) -> Confinement {
+        #[cfg(feature = "sandbox")]
+        return self.sandbox.clone().into();
+        #[cfg(not(feature = "sandbox"))]
+        Confinement::default()
     }
 }
 

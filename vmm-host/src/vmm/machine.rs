@@ -13,6 +13,7 @@ use super::memory;
 use super::topology;
 use super::vcpu::{End, Vcpu};
 use super::vcpu_threads::VcpuThreads;
+use crate::confinement::Confinement;
 use crate::core_calls::CoreServices;
 use crate::cpuid;
 use crate::host::HypercallHost;
@@ -52,6 +53,7 @@ pub struct Vm {
     host: Arc<HypercallHost>,
     serial: Serial,
     gate: Arc<Gate>,
+    confinement: Confinement,
     /// Kept for the interrupt controllers and memory slots, which live as long as it.
     _vm: Arc<VmFd>,
 }
@@ -83,6 +85,7 @@ impl Vm {
 
         let vm = Arc::new(vm);
         let gate = Arc::new(Gate::new());
+        let confinement = config.confinement();
         let host = observed(
             HypercallHost::new(&vm, guest_memory.clone(), offered)?,
             &config,
@@ -93,6 +96,7 @@ impl Vm {
             .with_interrupts(KvmInterrupts::new(Arc::clone(&vm)))
             .with_panic_policy(config.on_panic)
             .with_stop_listener(move |reason| ending.stop_with(reason.into()))
+            .with_confinement(confinement.clone())
             .with_rings(
                 guest_memory,
                 KvmWiring::new(Arc::clone(&vm), RING_IRQS),
@@ -122,6 +126,7 @@ impl Vm {
             host,
             serial,
             gate,
+            confinement,
             _vm: vm,
         })
     }
@@ -166,7 +171,41 @@ impl Vm {
     ///
     /// [`VmError`] if KVM fails.
     pub fn run(self) -> Result<End, VmError> {
-        let outcome = VcpuThreads::start(self.vcpus, self.gate)?.wait();
+        self.start()?.wait()
+    }
+
+    /// Starts the VM, each vCPU on a thread of its own, and returns: for who has something to
+    /// do before waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`VmError`] if a thread cannot be started.
+    pub fn start(self) -> Result<RunningVm, VmError> {
+        let threads = VcpuThreads::start(self.vcpus, self.gate, &self.confinement)?;
+        Ok(RunningVm {
+            threads,
+            host: self.host,
+            _vm: self._vm,
+        })
+    }
+}
+
+/// A VM whose vCPUs run. It ends when this is dropped.
+#[derive(Debug)]
+pub struct RunningVm {
+    threads: VcpuThreads,
+    host: Arc<HypercallHost>,
+    _vm: Arc<VmFd>,
+}
+
+impl RunningVm {
+    /// Waits until the VM ends: by the first end that one of the vCPUs meets.
+    ///
+    /// # Errors
+    ///
+    /// [`VmError`] if KVM fails.
+    pub fn wait(self) -> Result<End, VmError> {
+        let outcome = self.threads.wait();
         // No vCPU runs any more that could set up another.
         self.host.close_rings();
         outcome

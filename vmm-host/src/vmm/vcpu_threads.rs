@@ -4,6 +4,7 @@
 use super::error::{kvm, system, VmError};
 use super::gate::Gate;
 use super::vcpu::{End, Vcpu};
+use crate::confinement::{Confinement, ThreadRole};
 use crate::kick;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{mpsc, Arc};
@@ -16,6 +17,7 @@ const STOP_INTERVAL: Duration = Duration::from_millis(20);
 type Outcome = Result<End, VmError>;
 
 /// One thread for each vCPU. All of them have ended when this is dropped.
+#[derive(Debug)]
 pub(super) struct VcpuThreads {
     threads: Vec<JoinHandle<()>>,
     outcomes: mpsc::Receiver<Outcome>,
@@ -24,7 +26,11 @@ pub(super) struct VcpuThreads {
 
 impl VcpuThreads {
     /// Starts a thread for each of `vcpus`, which look at `gate`.
-    pub(super) fn start(vcpus: Vec<Vcpu>, gate: Arc<Gate>) -> Result<Self, VmError> {
+    pub(super) fn start(
+        vcpus: Vec<Vcpu>,
+        gate: Arc<Gate>,
+        confinement: &Confinement,
+    ) -> Result<Self, VmError> {
         kick::install().map_err(kvm("take a signal"))?;
         let (report, outcomes) = mpsc::channel();
         let mut started = Self {
@@ -33,7 +39,9 @@ impl VcpuThreads {
             gate,
         };
         for vcpu in vcpus {
-            started.threads.push(spawn(vcpu, report.clone())?);
+            started
+                .threads
+                .push(spawn(vcpu, report.clone(), confinement.clone())?);
         }
         Ok(started)
     }
@@ -56,11 +64,19 @@ impl VcpuThreads {
     }
 }
 
-fn spawn(mut vcpu: Vcpu, report: mpsc::Sender<Outcome>) -> Result<JoinHandle<()>, VmError> {
+fn spawn(
+    mut vcpu: Vcpu,
+    report: mpsc::Sender<Outcome>,
+    confinement: Confinement,
+) -> Result<JoinHandle<()>, VmError> {
     let name = format!("vcpu-{}", vcpu.id());
     let run = move || {
         // What a panic leaves behind is dropped with the VM, which it ends.
-        let outcome = catch_unwind(AssertUnwindSafe(|| vcpu.run()));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let confined = confinement.enter(ThreadRole::Vcpu);
+            confined.map_err(system("confine a vCPU thread"))?;
+            vcpu.run()
+        }));
         // Nobody listens any more once another vCPU has ended the VM.
         let _ = report.send(outcome.unwrap_or(Err(VmError::ThreadPanicked)));
     };

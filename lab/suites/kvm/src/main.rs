@@ -5,9 +5,15 @@
 //! Runs on any /dev/kvm; a transport that does not work there is skipped, unless
 //! `--require` says that it must.
 
+// Its attempts are made by compromised-vmm; here they are counted.
+#[allow(dead_code)]
+#[path = "../../../../vmm-host/tests/sandbox/attempts.rs"]
+mod attempts;
 mod batches;
 mod command;
 mod concurrent;
+mod context;
+mod context_handlers;
 mod embedding;
 mod external;
 mod handlers;
@@ -18,10 +24,12 @@ mod linux_processors;
 mod mixing;
 mod modes;
 mod multiboot;
+mod plugins;
 mod probing;
 mod ring;
 mod rings;
 mod running;
+mod sandbox;
 mod starting;
 mod unikernels;
 mod wrong_vendor;
@@ -52,6 +60,18 @@ struct Arguments {
     /// The command hcall-vmm, to be checked as well
     #[arg(long)]
     vmm: Option<PathBuf>,
+
+    /// The command hcall-vmm, linked dynamically, to be checked with plugins
+    #[arg(long, requires = "plugins")]
+    plugin_vmm: Option<PathBuf>,
+
+    /// Directory of the plugins
+    #[arg(long)]
+    plugins: Option<PathBuf>,
+
+    /// The command hcall-vmm with a handler that tries to break out, to be checked as well
+    #[arg(long)]
+    compromised: Option<PathBuf>,
 
     /// The example of a VMM of one's own, to be checked as well
     #[arg(long)]
@@ -150,6 +170,7 @@ fn main() -> ExitCode {
             wanted,
             arguments.measure,
         );
+        suite = context::add_cases(suite, &arguments.guests, transport, wanted);
         suite = wrong_vendor::add_cases(suite, &arguments.guests, transport, wanted);
         let demands = ring::Demands {
             calls: arguments.ring_calls,
@@ -182,6 +203,18 @@ fn main() -> ExitCode {
     suite = starting::add_cases(suite, &arguments.guests, working);
     if let Some(vmm) = &arguments.vmm {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);
+    }
+    if let (Some(vmm), Some(plugins)) = (&arguments.plugin_vmm, &arguments.plugins) {
+        let setting = plugins::Setting {
+            vmm: vmm.clone(),
+            static_vmm: arguments.vmm.clone(),
+            plugins: plugins.clone(),
+            guests: arguments.guests.clone(),
+        };
+        suite = plugins::add_cases(suite, &setting, working);
+    }
+    if let Some(compromised) = &arguments.compromised {
+        suite = sandbox::add_cases(suite, compromised, &arguments.guests, working);
     }
     if let Some(example) = &arguments.embed {
         suite = embedding::add_case(suite, example, working);

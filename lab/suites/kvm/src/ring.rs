@@ -3,7 +3,7 @@
 //! that answers, and how much faster that is than single calls.
 
 use crate::handlers::Arguments;
-use crate::running::{run, Run};
+use crate::running::{run_unconfined, Run};
 use crate::unikernels::equal;
 use hcall_abi::Transport;
 use hcall_ktap::{CaseResult, Suite, Verdict};
@@ -61,7 +61,7 @@ fn through_a_ring(kernel: &Path, transport: Transport, calls: u64, demands: Dema
     let mut config = VmConfig::new(kernel);
     config.command_line = format!("{calls} {}", calls.min(SINGLE_CALLS));
     config.transport = TransportChoice::Only(transport);
-    let run = run(config, Arguments::Any, LIMIT, |vm: &Vm| {
+    let run = run_unconfined(config, Arguments::Any, LIMIT, |vm: &Vm| {
         vm.hypercalls()
             .register(RING_IDLE, |_| time_while_idle())
             .expect("the number is free");

@@ -5,6 +5,7 @@
 use crate::handlers::{self, Arguments, Record};
 use hcall_abi::layout::Stats;
 use hcall_abi::Transport;
+use hcall_vmm::sandbox::Sandbox;
 use hcall_vmm::vmm::{Console, End, Vm, VmConfig};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,8 +24,20 @@ pub(crate) struct Run {
     pub(crate) ring_calls: u64,
 }
 
-/// Builds and runs the VM, and stops it after `limit`.
+/// Builds and runs the VM, its threads confined as those of `hcall-vmm`, and stops it after
+/// `limit`.
 pub(crate) fn run(
+    mut config: VmConfig,
+    arguments: Arguments,
+    limit: Duration,
+    customise: impl FnOnce(&Vm),
+) -> Result<Run, String> {
+    config.sandbox = Some(Sandbox::new());
+    run_unconfined(config, arguments, limit, customise)
+}
+
+/// As [`run`], for handlers that open files.
+pub(crate) fn run_unconfined(
     mut config: VmConfig,
     arguments: Arguments,
     limit: Duration,

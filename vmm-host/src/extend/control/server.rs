@@ -10,6 +10,7 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{accept_with, SocketFlags};
+use rustix::process::Uid;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -36,7 +37,8 @@ pub struct ControlServer {
 }
 
 impl ControlServer {
-    /// Starts the thread that serves `socket`; it runs `prepare` before anything else.
+    /// Starts the thread that serves `socket`. It calls `prepare` before anything else, to
+    /// confine itself, say, and does nothing if that returns false.
     ///
     /// # Errors
     ///
@@ -44,7 +46,7 @@ impl ControlServer {
     pub fn start(
         socket: ControlSocket,
         service: ControlService,
-        prepare: impl FnOnce() + Send + 'static,
+        prepare: impl FnOnce() -> bool + Send + 'static,
     ) -> io::Result<Self> {
         let end = Arc::new(EventFd::new(EFD_CLOEXEC)?);
         let socket = Arc::new(socket);
@@ -54,10 +56,12 @@ impl ControlServer {
             service,
             clients: Vec::new(),
             short_until: None,
+            user: rustix::process::geteuid(),
         };
         let thread = Builder::new().name("control".into()).spawn(move || {
-            prepare();
-            server.run();
+            if prepare() {
+                server.run();
+            }
         })?;
         Ok(Self {
             end,
@@ -88,6 +92,8 @@ struct Server {
     clients: Vec<Connection>,
     /// Until when no client is taken in, for want of descriptors.
     short_until: Option<Instant>,
+    /// Who may connect, besides root.
+    user: Uid,
 }
 
 /// What can be done now.
@@ -214,15 +220,15 @@ impl Server {
                 None => return,
             }
         }
-        self.clients.extend(welcome(socket));
+        self.clients.extend(welcome(socket, self.user));
     }
 }
 
 /// A client, if he may be one.
-fn welcome(socket: OwnedFd) -> Option<Connection> {
+fn welcome(socket: OwnedFd, owner: Uid) -> Option<Connection> {
     let user = socket_peercred(&socket).ok()?.uid;
     let mut client = Connection::new(socket).ok()?;
-    if user.is_root() || user == rustix::process::geteuid() {
+    if user.is_root() || user == owner {
         return Some(client);
     }
     tracing::warn!(user = user.as_raw(), "refused at the control socket");

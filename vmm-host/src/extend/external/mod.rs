@@ -93,13 +93,29 @@ impl ExternalHandler {
         number: HypercallNumber,
         time_limit: Duration,
     ) -> Result<Self, ExternalError> {
+        Self::with_first(stream, number, time_limit, || Ok(()))
+    }
+
+    /// The same, where the thread that receives answers does `first` before all else: gives up
+    /// what it does not need. If that fails, it is as if the process were gone.
+    ///
+    /// # Errors
+    ///
+    /// [`ExternalError`]
+    pub fn with_first(
+        stream: UnixStream,
+        number: HypercallNumber,
+        time_limit: Duration,
+        first: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+    ) -> Result<Self, ExternalError> {
         let time_limit = time_limit.min(TIME_LIMIT_MAX);
         let (ranges, mut incoming) = greeting::greet(&stream, number, time_limit)?;
         incoming.limit(Answer::body_bytes_max(&ranges));
         let bell = Bell::new().map_err(system("make an eventfd"))?;
         let connection = Connection::new(number, stream, bell, ranges, time_limit);
         let connection = Arc::new(connection);
-        receiving::start(Arc::clone(&connection), incoming).map_err(system("start a thread"))?;
+        receiving::start(Arc::clone(&connection), incoming, first)
+            .map_err(system("start a thread"))?;
         Ok(Self { connection })
     }
 

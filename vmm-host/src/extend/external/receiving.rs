@@ -12,12 +12,21 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Starts the thread; it ends with the connection.
-pub(super) fn start(connection: Arc<Connection>, incoming: Incoming) -> std::io::Result<()> {
+/// Starts the thread, which does `first` first and, if that succeeds, receives; it ends with
+/// the connection.
+pub(super) fn start(
+    connection: Arc<Connection>,
+    incoming: Incoming,
+    first: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+) -> std::io::Result<()> {
     let name = format!("call-{:x}", connection.number.get());
     thread::Builder::new().name(name).spawn(move || {
         let ending = Ending(&connection);
-        if let Err(breach) = receive(&connection, incoming) {
+        let received = match first() {
+            Ok(()) => receive(&connection, incoming),
+            Err(error) => Err(Breach::NotBegun(error.kind())),
+        };
+        if let Err(breach) = received {
             connection.break_off(breach);
         }
         std::mem::forget(ending);

@@ -41,23 +41,23 @@ const PAGE_SIZE: u64 = 4096;
 
 /// What a guest consists of.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Guest<'config> {
-    pub(super) kernel: &'config Path,
-    pub(super) initrd: Option<&'config Path>,
-    pub(super) command_line: &'config str,
-    pub(super) vcpus: VcpuCount,
+pub(crate) struct Guest<'config> {
+    pub(crate) kernel: &'config Path,
+    pub(crate) initrd: Option<&'config Path>,
+    pub(crate) command_line: &'config str,
+    pub(crate) vcpus: VcpuCount,
 }
 
 /// Where the vCPU begins, in 32-bit protected mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) rip: Gpa,
+pub(crate) struct Entry {
+    pub(crate) rip: Gpa,
     /// Multiboot: the loader's magic.
-    pub(super) rax: u64,
+    pub(crate) rax: u64,
     /// PVH: the start info's address. Multiboot: the information's.
-    pub(super) rbx: u64,
+    pub(crate) rbx: u64,
     /// bzImage: the zero page's address.
-    pub(super) rsi: u64,
+    pub(crate) rsi: u64,
 }
 
 /// An initramfs in guest memory.
@@ -124,7 +124,7 @@ pub enum LoadError {
 }
 
 /// Loads `guest`.
-pub(super) fn load(memory: &GuestMemoryMmap, guest: Guest<'_>) -> Result<Entry, LoadError> {
+pub(crate) fn load(memory: &GuestMemoryMmap, guest: Guest<'_>) -> Result<Entry, LoadError> {
     let mut image = open(guest.kernel)?;
     write_command_line(memory, guest.command_line)?;
     acpi::write(memory, guest.vcpus)?;

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# fuzz.sh: builds the fuzz targets as cargo-fuzz would, without it and without a nightly
+# toolchain, and prints the directory with the programs and, on a line of its own, what
+# watches them: "AddressSanitizer" where the toolchain has its runtime, else "no sanitizer".
+# CARGO_ARGUMENTS… in the environment are not looked at; the programs run on this machine.
+. "$(dirname "$0")/common.sh"
+. "$PROVISION/own-rust.sh"
+
+[[ $# -eq 0 ]] || die "usage: fuzz.sh"
+TARGET=x86_64-unknown-linux-gnu
+
+# What libFuzzer sees of the program: edges, and the operands of comparisons.
+FLAGS=(
+    --cfg fuzzing
+    -Cpasses=sancov-module
+    -Cllvm-args=-sanitizer-coverage-level=4
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
+    -Cllvm-args=-sanitizer-coverage-pc-table
+    -Cllvm-args=-sanitizer-coverage-trace-compares
+)
+
+has_address_sanitizer() {
+    compgen -G "$(rustc --print sysroot)/lib/rustlib/$TARGET/lib/librustc*_rt.asan.a" >/dev/null
+}
+
+cd "$CHECKOUT"
+watch='no sanitizer'
+if ! own_rust; then
+    # Linked statically, for the programs run outside of the root; with the sanitizer they
+    # could not be.
+    FLAGS+=(-Ctarget-feature=+crt-static)
+elif has_address_sanitizer; then
+    watch=AddressSanitizer
+    FLAGS+=(-Zsanitizer=address)
+    export RUSTC_BOOTSTRAP=1
+fi
+
+CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CHECKOUT/target}/fuzz/${watch// /-}
+export CARGO_TARGET_DIR CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="${FLAGS[*]}"
+"$PROVISION/cargo.sh" build --locked --release --target "$TARGET" --manifest-path fuzz/Cargo.toml --bins >&2
+printf '%s\n' "$CARGO_TARGET_DIR/$TARGET/release" "$watch"
