@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `docs/guide.md` shows what is built and run: its listings are pieces of the examples, and
-//! its Python agrees with the ABI. `docs/internals.md` names files that exist.
+//! its Python agrees with the ABI. `docs/internals.md` names files that exist,
+//! `docs/security.md` tests that exist.
 
 use hcall_guest::abi::ioctl::{Call, CALL};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -95,5 +97,47 @@ fn internals_names_files_that_exist() {
     assert!(files.len() > 30, "{files:?}");
     for file in files {
         assert!(root.join(file).is_file(), "there is no {file}");
+    }
+}
+
+/// The rows of the tables of faults in `docs/security.md`: situation, what happens, tests.
+fn faults(security: &str) -> Vec<[&str; 3]> {
+    let (_, tables) = security
+        .split_once("### What can go wrong on the host\n")
+        .expect("the section of faults");
+    let tables = tables.split("\n## ").next().expect("a section has an end");
+    tables
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.ends_with("| test |"))
+        .map(|line| {
+            let row = line.trim_matches('|').split(" | ").map(str::trim);
+            let row: Vec<&str> = row.collect();
+            row.try_into()
+                .unwrap_or_else(|row| panic!("three columns: {row:?}"))
+        })
+        .collect()
+}
+
+#[test]
+fn every_fault_has_a_test_that_exists() {
+    let root = repository();
+    let security = read(&root.join("docs/security.md"));
+    let faults = faults(&security);
+    assert!(faults.len() >= 40, "{} faults", faults.len());
+    let situations: BTreeSet<&str> = faults.iter().map(|[situation, ..]| *situation).collect();
+    assert_eq!(situations.len(), faults.len(), "each situation once");
+    for [situation, outcome, tests] in faults {
+        assert!(!outcome.is_empty(), "{situation}");
+        let words: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!words.is_empty(), "no test shows: {situation}");
+        for test in words.chunks(2) {
+            let [file, name] = test else {
+                panic!("a file and a function: {test:?}");
+            };
+            let text = read(&root.join(file));
+            let function = ["(", "<"].map(|end| format!("fn {name}{end}"));
+            let exists = function.iter().any(|start| text.contains(start));
+            assert!(exists, "{file} has no {name}");
+        }
     }
 }

@@ -65,6 +65,9 @@ pub const INVERT: HypercallNumber = HypercallNumber::user(0x11a);
 /// and has said on standard error what came of it.
 pub const ATTEMPT: HypercallNumber = HypercallNumber::user(0x11b);
 
+/// The attempt that is none: the handler never returns.
+pub const HANG: u64 = u64::MAX;
+
 /// Never registered.
 pub const UNREGISTERED: HypercallNumber = HypercallNumber::user(0x1ff);
 

@@ -11,17 +11,22 @@ pub(super) struct OpenedHandler {
     opened: OpenedSource,
 }
 
-/// Connects to or opens all of them, in order.
-pub(super) fn open(assignments: &[Assignment]) -> anyhow::Result<Vec<OpenedHandler>> {
+/// Connects to or opens all of them, in order; returns first those that are processes, which
+/// have threads, then the others, which may want files.
+pub(super) fn open(
+    assignments: &[Assignment],
+) -> anyhow::Result<(Vec<OpenedHandler>, Vec<OpenedHandler>)> {
     let open = |assignment: &Assignment| {
         let opened = assignment
             .source
             .open()
             .with_context(|| format!("--handler {assignment}"))?;
         let assignment = assignment.clone();
-        Ok(OpenedHandler { assignment, opened })
+        anyhow::Ok(OpenedHandler { assignment, opened })
     };
-    assignments.iter().map(open).collect()
+    let opened: Vec<_> = assignments.iter().map(open).collect::<Result<_, _>>()?;
+    let is_process = |handler: &OpenedHandler| matches!(handler.opened, OpenedSource::Socket(_));
+    Ok(opened.into_iter().partition(is_process))
 }
 
 /// Greets processes, loads plugins, and registers all of them.

@@ -15,6 +15,13 @@
 //! A command line that begins with an option and has QEMU's `-kernel` is read as QEMU
 //! would: `-kernel IMAGE -append TEXT -initrd FILE`, besides those of kvm-unit-tests.
 //!
+//! # Confined
+//!
+//! The VM's threads run in a [`sandbox`](crate::sandbox), and with them the handlers: these
+//! open no file, make no socket, start no program. What a handler needs it opens in the
+//! closure that registers it, which runs before, and keeps. A call that is refused fails with
+//! EPERM. `--no-sandbox` runs without.
+//!
 //! # Exit status
 //!
 //! | status | meaning |

@@ -30,14 +30,15 @@ pub(super) fn run(
     register: impl FnOnce(&HypercallTable) -> Result<(), TableError>,
 ) -> anyhow::Result<u8> {
     let print_stats = arguments.stats;
-    let installer = arguments.installer();
     // Before the VM is built: a name in use is said at once.
     let control = arguments.control.as_deref().map(ControlSocket::bind);
     let control = control.transpose()?;
     // A wrong file is said whether or not there is a KVM.
     let plugins = plugins::load(&arguments.plugins)?;
-    let handlers = handlers::open(&arguments.handlers)?;
+    let (processes, handlers) = handlers::open(&arguments.handlers)?;
     let sandbox = (!arguments.no_sandbox).then(Sandbox::new);
+    let confinement = Confinement::from(sandbox.clone());
+    let installer = arguments.installer().with_confinement(confinement.clone());
     let vm = Vm::new(VmConfig {
         debug_exit: arguments.debug_exit(),
         watching: arguments.watching(),
@@ -54,14 +55,13 @@ pub(super) fn run(
     })?;
     register(vm.hypercalls()).context("cannot register a handler")?;
     plugins::register(plugins, vm.hypercalls())?;
+    handlers::register(handlers, &installer, vm.hypercalls())?;
     let host = vm.hypercall_host();
     // Everything is open. What is started from here on never sees a path.
     if let Some(sandbox) = &sandbox {
         enclose(sandbox)?;
     }
-    let confinement = Confinement::from(sandbox);
-    let installer = installer.with_confinement(confinement.clone());
-    handlers::register(handlers, &installer, vm.hypercalls())?;
+    handlers::register(processes, &installer, vm.hypercalls())?;
     let signal = stop_on_signal(vm.stopper(), confinement.clone())?;
     forward_input(vm.stopper(), confinement.clone())?;
     let control = control

@@ -4,7 +4,7 @@
 use super::external::{ExternalError, ExternalHandler, TIME_LIMIT};
 use super::plugin::{Plugin, PluginError};
 use super::source::{HandlerSource, OpenedSource};
-use crate::confinement::{Confinement, ThreadRole};
+use crate::confinement::Confinement;
 use crate::hypercall::{Hypercall, HypercallResult};
 use crate::table::{Callers, Handler, HypercallTable, TableError};
 use hcall_abi::HypercallNumber;
@@ -73,7 +73,14 @@ impl Installer {
         Self { time_limit, ..self }
     }
 
-    /// The same, whose handlers' threads confine themselves.
+    /// The same, whose handlers' threads are confined.
+    #[cfg(feature = "sandbox")]
+    #[must_use]
+    pub fn with_sandbox(self, sandbox: crate::sandbox::Sandbox) -> Self {
+        self.with_confinement(Some(sandbox).into())
+    }
+
+    /// As [`with_sandbox`](Self::with_sandbox), where there may be none.
     #[must_use]
     pub(crate) fn with_confinement(self, confinement: Confinement) -> Self {
         Self {
@@ -164,9 +171,8 @@ impl Installer {
         number: HypercallNumber,
         stream: UnixStream,
     ) -> Result<AnyHandler, InstallError> {
-        let confinement = self.confinement.clone();
-        let confine = move || confinement.enter(ThreadRole::ExternalHandler);
-        let handler = ExternalHandler::with_first(stream, number, self.time_limit, confine)?;
+        let handler =
+            ExternalHandler::start(stream, number, self.time_limit, self.confinement.clone())?;
         Ok(any(handler.into_handler()))
     }
 }

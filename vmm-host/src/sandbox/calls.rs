@@ -92,6 +92,7 @@ const CONTROL: &[c_long] = &[
     libc::SYS_eventfd2,
     libc::SYS_ftruncate,
     libc::SYS_getpeername,
+    libc::SYS_getsockname,
     libc::SYS_getsockopt,
     libc::SYS_memfd_create,
     libc::SYS_mmap,

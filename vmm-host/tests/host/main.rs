@@ -13,7 +13,6 @@ mod page_tables;
 mod paging;
 mod panics;
 mod table;
-mod table;
 mod virtual_memory;
 #[cfg(feature = "watch")]
 mod watching;

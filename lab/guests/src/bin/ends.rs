@@ -33,6 +33,9 @@ fn main() {
         "spin" => loop {
             core::hint::spin_loop();
         },
+        "talk" => loop {
+            println!("this guest talks and talks and never listens");
+        },
         "return" => {}
         other => panic!("no such end: {other}"),
     }

@@ -16,8 +16,10 @@ mod context;
 mod context_handlers;
 mod embedding;
 mod external;
+mod faults;
 mod handlers;
 mod hostile;
+mod limits;
 mod linux;
 mod linux_debug;
 mod linux_processors;
@@ -72,6 +74,10 @@ struct Arguments {
     /// The command hcall-vmm with a handler that tries to break out, to be checked as well
     #[arg(long)]
     compromised: Option<PathBuf>,
+
+    /// The machine is nobody's: its clock may be set
+    #[arg(long)]
+    set_clock: bool,
 
     /// The example of a VMM of one's own, to be checked as well
     #[arg(long)]
@@ -215,6 +221,19 @@ fn main() -> ExitCode {
     }
     if let Some(compromised) = &arguments.compromised {
         suite = sandbox::add_cases(suite, compromised, &arguments.guests, working);
+    }
+    if let (Some(vmm), Some(compromised)) = (&arguments.vmm, &arguments.compromised) {
+        let programs = faults::Programs {
+            vmm: vmm.clone(),
+            compromised: compromised.clone(),
+            guests: arguments.guests.clone(),
+        };
+        let clock = if arguments.set_clock {
+            faults::Clock::MayBeSet
+        } else {
+            faults::Clock::IsInUse
+        };
+        suite = faults::add_cases(suite, programs, clock, working);
     }
     if let Some(example) = &arguments.embed {
         suite = embedding::add_case(suite, example, working);

@@ -32,10 +32,10 @@ pub(super) enum Breach {
     Protocol(#[from] ProtocolError),
     #[error("it has answered {0}, which it was not asked or had answered already")]
     NotAsked(u64),
-    #[error("the thread that receives its answers cannot begin: {0}")]
-    NotBegun(std::io::ErrorKind),
     #[error("the thread that receives its answers has panicked")]
     Panicked,
+    #[error("the thread that receives its answers cannot be confined")]
+    Unconfined,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

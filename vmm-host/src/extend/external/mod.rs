@@ -31,6 +31,7 @@ mod serve;
 
 pub use serve::{serve, Said, ServeError};
 
+use crate::confinement::Confinement;
 use crate::hypercall::{Hypercall, HypercallResult};
 use crate::table::Handler;
 use bell::Bell;
@@ -93,20 +94,15 @@ impl ExternalHandler {
         number: HypercallNumber,
         time_limit: Duration,
     ) -> Result<Self, ExternalError> {
-        Self::with_first(stream, number, time_limit, || Ok(()))
+        Self::start(stream, number, time_limit, Confinement::default())
     }
 
-    /// The same, where the thread that receives answers does `first` before all else: gives up
-    /// what it does not need. If that fails, it is as if the process were gone.
-    ///
-    /// # Errors
-    ///
-    /// [`ExternalError`]
-    pub fn with_first(
+    /// As [`new`](Self::new), with a thread that is confined.
+    pub(super) fn start(
         stream: UnixStream,
         number: HypercallNumber,
         time_limit: Duration,
-        first: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+        confinement: Confinement,
     ) -> Result<Self, ExternalError> {
         let time_limit = time_limit.min(TIME_LIMIT_MAX);
         let (ranges, mut incoming) = greeting::greet(&stream, number, time_limit)?;
@@ -114,8 +110,8 @@ impl ExternalHandler {
         let bell = Bell::new().map_err(system("make an eventfd"))?;
         let connection = Connection::new(number, stream, bell, ranges, time_limit);
         let connection = Arc::new(connection);
-        receiving::start(Arc::clone(&connection), incoming, first)
-            .map_err(system("start a thread"))?;
+        let receiving = receiving::start(Arc::clone(&connection), incoming, confinement);
+        receiving.map_err(system("start a thread"))?;
         Ok(Self { connection })
     }
 

@@ -6,25 +6,25 @@
 
 use super::connection::{Breach, Connection, Next};
 use super::incoming::{Incoming, Received};
+use crate::confinement::{Confinement, ThreadRole};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno as SystemError;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Starts the thread, which does `first` first and, if that succeeds, receives; it ends with
-/// the connection.
+/// Starts the thread; it ends with the connection.
 pub(super) fn start(
     connection: Arc<Connection>,
     incoming: Incoming,
-    first: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+    confinement: Confinement,
 ) -> std::io::Result<()> {
     let name = format!("call-{:x}", connection.number.get());
     thread::Builder::new().name(name).spawn(move || {
         let ending = Ending(&connection);
-        let received = match first() {
+        let received = match confinement.enter(ThreadRole::ExternalHandler) {
             Ok(()) => receive(&connection, incoming),
-            Err(error) => Err(Breach::NotBegun(error.kind())),
+            Err(_) => Err(Breach::Unconfined),
         };
         if let Err(breach) = received {
             connection.break_off(breach);

@@ -20,9 +20,9 @@ mod reset_vector;
 use super::config::VcpuCount;
 use hcall_abi::Gpa;
 use multiboot::MultibootError;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use vm_memory::{Bytes, GuestAddress, GuestMemory, GuestMemoryMmap, GuestMemoryRegion};
 
@@ -163,7 +163,12 @@ fn kind(image: &File) -> Option<Kind> {
 }
 
 fn open(path: &Path) -> Result<File, LoadError> {
-    let file = File::open(path).map_err(unreadable(path))?;
+    // Without waiting: a FIFO that nobody writes to would hold the VMM up for ever.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .map_err(unreadable(path))?;
     if !file.metadata().map_err(unreadable(path))?.is_file() {
         return Err(unreadable(path)(std::io::Error::other(
             "not a regular file",

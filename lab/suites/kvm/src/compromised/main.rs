@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `compromised-vmm`: `hcall-vmm` with a handler that has been taken over. It tries, at the
 //! guest's call, what its thread must not get, and says on standard error what came of it:
-//! thread, attempt and errno, 0 for a success, a line for each.
+//! thread, outcome and attempt, a line for each. Or it never returns.
 
 // What the tests of vmm-host alone use is dead here.
 #[allow(dead_code)]
@@ -10,13 +10,19 @@ mod attempts;
 
 use attempts::{is_refusal, ATTEMPTS};
 use hcall_abi::Errno;
-use hcall_lab_contract::ATTEMPT;
+use hcall_lab_contract::{ATTEMPT, HANG};
 use std::process::ExitCode;
 use std::thread;
 
 fn main() -> ExitCode {
     hcall_vmm::cli::main(|hypercalls| {
         hypercalls.register(ATTEMPT, |call| {
+            if call.arg::<0>() == HANG {
+                eprintln!("hanging");
+                loop {
+                    thread::park();
+                }
+            }
             let index = usize::try_from(call.arg::<0>()).map_err(|_| Errno::EINVAL)?;
             let attempt = ATTEMPTS.get(index).ok_or(Errno::EINVAL)?;
             let thread = thread::current();
