@@ -12,6 +12,7 @@ mod attempts;
 mod batches;
 mod command;
 mod concurrent;
+mod control;
 mod embedding;
 mod handlers;
 mod hostile;
@@ -77,6 +78,11 @@ struct Arguments {
     /// The most calls that each vCPU makes where several call at once; for slow machines
     #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
     concurrent_calls: u64,
+
+    /// The calls of the guest whose handler is changed from outside; 0: no such guest, where one
+    /// that calls often enough would take too long
+    #[arg(long, default_value_t = 100_000)]
+    swapped_calls: u64,
 
     /// How many times as many calls a second a ring must make as single calls do, where two
     /// processors are there for it; without it, the figure is printed only
@@ -186,6 +192,8 @@ fn main() -> ExitCode {
     suite = starting::add_cases(suite, &arguments.guests, working);
     if let Some(vmm) = &arguments.vmm {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);
+        let calls = arguments.swapped_calls;
+        suite = control::add_cases(suite, vmm, &arguments.guests, working, calls);
     }
     if let Some(compromised) = &arguments.compromised {
         suite = sandbox::add_cases(suite, compromised, &arguments.guests, working);
