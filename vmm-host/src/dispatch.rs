@@ -6,7 +6,8 @@
 
 use crate::batch;
 use crate::host::StopReason;
-use crate::hypercall::{Cpl, Hypercall, HypercallResult, Nesting, Request};
+use crate::hypercall::{Cpl, Hypercall, HypercallResult, Request};
+use crate::interrupts::Interrupts;
 use crate::memory::CopyGuestMemory;
 use crate::observation::Watched;
 use crate::ring::{RingRequest, Rings};
@@ -90,6 +91,8 @@ pub(crate) struct Dispatcher {
     pub(crate) counters: Arc<Counters>,
     pub(crate) memory: Arc<dyn CopyGuestMemory>,
     pub(crate) callers: Callers,
+    /// None where handlers can give no vCPU an interrupt.
+    pub(crate) interrupts: Option<Arc<dyn Interrupts>>,
     pub(crate) on_panic: PanicPolicy,
     /// Who is told that a call through a ring ends the VM.
     pub(crate) stop_listener: Option<StopListener>,
@@ -172,11 +175,13 @@ impl Dispatcher {
 
     #[inline(never)]
     fn answer_batch(&self, table: &Snapshot, call: &mut Hypercall<'_>) -> i64 {
-        call.nesting = Nesting::InBatch;
-        let result = batch::answer_all(self.memory.as_ref(), call.arguments, |entry| {
-            let answer = self.answer_entry(table, entry, call);
-            (answer, self.ends_batch(call))
+        let mut of_entries = call.of_entries();
+        let arguments = of_entries.arguments;
+        let result = batch::answer_all(self.memory.as_ref(), arguments, |entry| {
+            let answer = self.answer_entry(table, entry, &mut of_entries);
+            (answer, self.ends_batch(&mut of_entries))
         });
+        call.request = of_entries.request.take();
         encode(call, result)
     }
 

@@ -8,10 +8,12 @@ use crate::cpuid::{self, CpuidError};
 use crate::decode::{self, DecodedCall};
 use crate::deferred::{PendingAnswer, ReadyAnswer};
 use crate::dispatch::{Dispatcher, PanicPolicy};
-use crate::hypercall::{Hypercall, Mode, Nesting, Origin, Request, Source, Vcpu};
+use crate::hypercall::{Hypercall, Mode, Origin, Request, Vcpu};
 use crate::intercept::{self, InterceptError};
+use crate::interrupts::Interrupts;
 use crate::memory::CopyGuestMemory;
 use crate::observation::{Observation, Spans};
+use crate::origin::Source;
 use crate::ring::{RingConfig, RingWiring, Rings};
 use crate::stats::{Counters, Outcome, Shard};
 use crate::table::{Callers, Entry, HypercallTable, Snapshot, TableCache};
@@ -34,6 +36,7 @@ pub const BUFFER_LIMIT: u32 = 64 * 1024;
 
 /// What the vCPU's thread does after a call.
 #[derive(Debug, PartialEq, Eq)]
+#[repr(u8)] // A tag of its own is set and looked at in fewer instructions.
 #[must_use]
 pub enum Disposition {
     /// Runs the vCPU again; the answer is in place.
@@ -117,6 +120,7 @@ impl HypercallHost {
                 counters: Arc::default(),
                 memory: Arc::new(memory),
                 callers: Callers::default(),
+                interrupts: None,
                 on_panic: PanicPolicy::default(),
                 stop_listener: None,
                 rings: None,
@@ -131,6 +135,14 @@ impl HypercallHost {
     #[must_use]
     pub fn with_callers(mut self, callers: Callers) -> Self {
         self.dispatcher.callers = callers;
+        self
+    }
+
+    /// Lets handlers give interrupts to vCPUs:
+    /// [`Hypercall::inject_interrupt`](crate::Hypercall::inject_interrupt).
+    #[must_use]
+    pub fn with_interrupts(mut self, interrupts: impl Interrupts + 'static) -> Self {
+        self.dispatcher.interrupts = Some(Arc::new(interrupts));
         self
     }
 
@@ -293,6 +305,11 @@ impl HypercallHost {
     /// The handlers.
     pub fn hypercalls(&self) -> &HypercallTable {
         &self.dispatcher.table
+    }
+
+    /// Guest memory, as handlers see it.
+    pub fn memory(&self) -> &dyn CopyGuestMemory {
+        self.dispatcher.memory.as_ref()
     }
 
     #[cfg(feature = "_fuzzing")]
@@ -544,7 +561,6 @@ impl CallingVcpu<'_> {
             },
             cpl: asked.cpl,
             mode: asked.mode,
-            nesting: Nesting::Alone,
             dispatcher,
             counters: self.counters,
             request: None,

@@ -5,79 +5,23 @@ use crate::decode::shared_registers;
 use crate::deferred::{self, Caller, Deferred, PendingAnswer};
 use crate::dispatch::Dispatcher;
 use crate::host::StopReason;
-use crate::memory::CopyGuestMemory;
-use crate::ring::RingId;
+use crate::interrupts::InterruptVector;
+use crate::memory::{CopyGuestMemory, VirtualMemory};
+use crate::origin::Source;
+use crate::paging::{AddressSpace, Page};
 use crate::stats::{Outcome, Shard};
 use hcall_abi::convention::{Arguments, ARGUMENT_COUNT};
 use hcall_abi::encode_result;
 use hcall_abi::{Errno, Gpa, HypercallNumber, Transport};
-use kvm_bindings::{kvm_regs, KVM_SYNC_X86_REGS};
+use kvm_bindings::{kvm_regs, kvm_sregs, KVM_SYNC_X86_REGS};
 use std::fmt;
 
+pub use crate::origin::Origin;
 pub use crate::vcpu::{Cpl, Mode, Vcpu};
 
 /// What a handler answers: a payload below 2^63, or an errno. A payload of 2^31 or more
 /// reaches a caller in 32-bit mode as −EOVERFLOW.
 pub type HypercallResult = Result<u64, Errno>;
-
-/// Where a call came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Origin {
-    /// A vCPU has left the guest for it, and waits.
-    Vcpu {
-        /// The vCPU's identifier.
-        id: u32,
-        /// How the call came.
-        transport: Transport,
-    },
-    /// A ring; no vCPU waits, and none can be asked anything.
-    Ring(RingId),
-}
-
-/// Where a call came from, with the vCPU if there is one.
-pub(crate) enum Source<'call> {
-    Vcpu {
-        vcpu: &'call mut dyn Vcpu,
-        id: u32,
-        transport: Transport,
-    },
-    Ring(RingId),
-}
-
-impl Source<'_> {
-    fn origin(&self) -> Origin {
-        match self {
-            Self::Vcpu { id, transport, .. } => Origin::Vcpu {
-                id: *id,
-                transport: *transport,
-            },
-            Self::Ring(ring) => Origin::Ring(*ring),
-        }
-    }
-
-    /// The vCPU, or what a handler is told that needs one.
-    fn vcpu(&self) -> Result<&dyn Vcpu, Errno> {
-        match self {
-            Self::Vcpu { vcpu, .. } => Ok(&**vcpu),
-            Self::Ring(_) => Err(Errno::EOPNOTSUPP),
-        }
-    }
-
-    fn vcpu_mut(&mut self) -> Result<&mut dyn Vcpu, Errno> {
-        match self {
-            Self::Vcpu { vcpu, .. } => Ok(&mut **vcpu),
-            Self::Ring(_) => Err(Errno::EOPNOTSUPP),
-        }
-    }
-}
-
-/// Whether an exit was for this call alone.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Nesting {
-    Alone,
-    InBatch,
-}
 
 /// What a handler asked for beside its answer.
 pub(crate) enum Request {
@@ -100,7 +44,6 @@ pub struct Hypercall<'call> {
     pub(crate) cpl: Option<Cpl>,
     /// The mode, where the exit itself said it.
     pub(crate) mode: Option<Mode>,
-    pub(crate) nesting: Nesting,
     pub(crate) dispatcher: &'call Dispatcher,
     /// Those of the vCPU or ring.
     pub(crate) counters: &'call Shard,
@@ -210,7 +153,33 @@ impl Hypercall<'_> {
         Ok(())
     }
 
-    /// The GPA that the guest's current page tables give for `gva`.
+    /// The vCPU's segments, descriptor tables and control registers: `KVM_GET_SREGS`.
+    ///
+    /// # Errors
+    ///
+    /// EIO if KVM does not say, EOPNOTSUPP through a ring, where no vCPU makes the call.
+    pub fn special_registers(&self) -> Result<kvm_sregs, Errno> {
+        let vcpu = self.source.vcpu()?;
+        vcpu.special_registers().map_err(|_| Errno::EIO)
+    }
+
+    /// Sets the vCPU's segments, descriptor tables and control registers: `KVM_SET_SREGS`.
+    ///
+    /// As with [`set_registers`](Self::set_registers), the ABI promises guests otherwise. KVM
+    /// gives the guest its answer only where the instruction is still at the same linear
+    /// address: a code segment with another base loses it.
+    ///
+    /// # Errors
+    ///
+    /// EIO if KVM refuses, EOPNOTSUPP through a ring, where no vCPU makes the call.
+    pub fn set_special_registers(&mut self, registers: &kvm_sregs) -> Result<(), Errno> {
+        let vcpu = self.source.vcpu_mut()?;
+        vcpu.set_special_registers(registers)
+            .map_err(|_| Errno::EIO)
+    }
+
+    /// The GPA that the guest's current page tables give for `gva`, as KVM finds it:
+    /// `KVM_TRANSLATE`. [`walk`](Self::walk) says more.
     ///
     /// # Errors
     ///
@@ -229,6 +198,52 @@ impl Hypercall<'_> {
         self.dispatcher.memory.as_ref()
     }
 
+    /// Guest memory as the caller sees it: by the vCPU's page tables, and with the rights of
+    /// the caller's privilege level. KVM is asked once for all that is done with it.
+    ///
+    /// # Errors
+    ///
+    /// EIO if KVM does not say, EOPNOTSUPP through a ring, where no vCPU has page tables.
+    pub fn virtual_memory(&self) -> Result<VirtualMemory<'_>, Errno> {
+        let registers = self.special_registers()?;
+        let cpl = self
+            .cpl
+            .unwrap_or(Cpl::from_low_bits(registers.ss.dpl.into()));
+        let space = AddressSpace::new((&registers).into());
+        Ok(VirtualMemory::new(self.memory(), space, cpl))
+    }
+
+    /// Where `gva` leads by a walk of the guest's current page tables.
+    ///
+    /// # Errors
+    ///
+    /// EFAULT if it is not mapped; [`VirtualMemory::walk`] says why. Else as
+    /// [`virtual_memory`](Self::virtual_memory).
+    pub fn walk(&self, gva: u64) -> Result<Page, Errno> {
+        Ok(self.virtual_memory()?.walk(gva)?)
+    }
+
+    /// Fills `bytes` from guest-virtual `gva` on, if the caller may read there.
+    ///
+    /// # Errors
+    ///
+    /// EFAULT if the caller may not; [`VirtualMemory::read`] says why. Else as
+    /// [`virtual_memory`](Self::virtual_memory).
+    pub fn read_virtual(&self, gva: u64, bytes: &mut [u8]) -> Result<(), Errno> {
+        Ok(self.virtual_memory()?.read(gva, bytes)?)
+    }
+
+    /// Copies `bytes` to guest-virtual `gva` and on, if the caller may write there: all or, on
+    /// an error, nothing.
+    ///
+    /// # Errors
+    ///
+    /// EFAULT if the caller may not; [`VirtualMemory::write`] says why. Else as
+    /// [`virtual_memory`](Self::virtual_memory).
+    pub fn write_virtual(&self, gva: u64, bytes: &[u8]) -> Result<(), Errno> {
+        Ok(self.virtual_memory()?.write(gva, bytes)?)
+    }
+
     /// Puts the answer off: the vCPU waits until the [`Deferred`] has answered, from any
     /// thread, and its own thread is free until then. See [`deferred`](crate::deferred).
     ///
@@ -240,10 +255,9 @@ impl Hypercall<'_> {
     /// EOPNOTSUPP in a batch and through a ring, where other calls would have to wait; EBUSY if
     /// the handler has deferred already, or has asked for the end of the VM.
     pub fn defer(&mut self) -> Result<Deferred, Errno> {
-        let vcpu_id = self.vcpu_id().ok_or(Errno::EOPNOTSUPP)?;
-        if self.nesting == Nesting::InBatch {
+        let Source::Vcpu { id: vcpu_id, .. } = self.source else {
             return Err(Errno::EOPNOTSUPP);
-        }
+        };
         if self.request.is_some() {
             return Err(Errno::EBUSY);
         }
@@ -251,6 +265,20 @@ impl Hypercall<'_> {
         let (deferred, pending) = deferred::defer(Caller { vcpu_id, mode });
         self.request = Some(Box::new(Request::Defer(pending)));
         Ok(deferred)
+    }
+
+    /// Gives vCPU `vcpu_id`, this one or another, the interrupt `vector`: by its local APIC,
+    /// whatever it does at the moment. Possible through a ring too.
+    ///
+    /// # Errors
+    ///
+    /// EOPNOTSUPP where the VMM offers no
+    /// [interrupts](crate::HypercallHost::with_interrupts), ENXIO if there is no such vCPU or
+    /// its guest has not switched its local APIC on, EIO if KVM refuses.
+    pub fn inject_interrupt(&self, vcpu_id: u32, vector: InterruptVector) -> Result<(), Errno> {
+        let interrupts = self.dispatcher.interrupts.as_ref();
+        let interrupts = interrupts.ok_or(Errno::EOPNOTSUPP)?;
+        Ok(interrupts.inject(vcpu_id, vector)?)
     }
 
     /// Ends the VM with `code` once the handler has returned; the guest is not resumed.
@@ -268,6 +296,20 @@ impl Hypercall<'_> {
 
     fn request_stop(&mut self, reason: StopReason) {
         self.request = Some(Box::new(Request::Stop(reason)));
+    }
+
+    /// The call as which its entries are answered, one after the other.
+    pub(crate) fn of_entries(&mut self) -> Hypercall<'_> {
+        Hypercall {
+            number: self.number,
+            arguments: self.arguments,
+            source: self.source.of_entries(),
+            cpl: self.cpl,
+            mode: self.mode,
+            dispatcher: self.dispatcher,
+            counters: self.counters,
+            request: None,
+        }
     }
 
     /// Counts a failure; what the call is answered with.

@@ -67,6 +67,8 @@
 //! | [`hypercall`](mod@hypercall) | what a handler sees of a call |
 //! | [`deferred`] | answers that come later |
 //! | [`memory`] | bounds-checked guest memory |
+//! | [`interrupts`] | interrupts that handlers give to vCPUs |
+//! | [`paging`] | from guest-virtual addresses to guest-physical ones |
 //! | [`host`] | the whole of it for one VM: interception, dispatch, counting |
 //! | [`intercept`] | what is asked of KVM |
 //! | [`decode`] | from a KVM exit to a call |
@@ -98,10 +100,13 @@ pub mod fuzzing;
 pub mod host;
 pub mod hypercall;
 pub mod intercept;
+pub mod interrupts;
 mod kick;
 mod long_mode;
 pub mod memory;
 mod observation;
+mod origin;
+pub mod paging;
 pub mod probe;
 mod protected_mode;
 pub mod ring;
@@ -110,6 +115,7 @@ pub mod sandbox;
 pub mod stats;
 pub mod table;
 mod vcpu;
+mod virtual_memory;
 #[cfg(feature = "vmm")]
 pub mod vmm;
 #[cfg(feature = "watch")]

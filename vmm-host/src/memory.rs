@@ -5,6 +5,8 @@ use hcall_abi::{Errno, Gpa};
 use std::sync::atomic::Ordering;
 use vm_memory::{Bytes, GuestAddress, GuestMemory};
 
+pub use crate::virtual_memory::VirtualMemory;
+
 /// A range of guest-physical addresses that is not all guest memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{length} bytes at guest-physical address {gpa} are not all guest memory")]

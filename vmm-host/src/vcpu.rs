@@ -2,7 +2,7 @@
 //! What calls need of a vCPU, and the levels and modes that one can be in.
 
 use hcall_abi::Gpa;
-use kvm_bindings::kvm_run;
+use kvm_bindings::{kvm_run, kvm_sregs};
 use kvm_ioctls::VcpuFd;
 
 /// EFER.LMA (SDM volume 3, 2.2.1).
@@ -36,6 +36,16 @@ pub enum Mode {
     Bits32,
 }
 
+/// The mode of a vCPU with these registers.
+pub(crate) fn mode_of(registers: &kvm_sregs) -> Mode {
+    let long_mode = registers.efer & LONG_MODE_ACTIVE != 0;
+    if long_mode && registers.cs.l != 0 {
+        Mode::Bits64
+    } else {
+        Mode::Bits32
+    }
+}
+
 /// What the dispatcher needs of a vCPU. Implemented for [`VcpuFd`]; a test may implement
 /// it over a `kvm_run` of its own.
 pub trait Vcpu {
@@ -66,6 +76,24 @@ pub trait Vcpu {
     ///
     /// KVM's.
     fn translate(&self, gva: u64) -> Result<Option<Gpa>, kvm_ioctls::Error>;
+
+    /// The segments, the descriptor tables and the control registers. As provided, an error.
+    ///
+    /// # Errors
+    ///
+    /// KVM's.
+    fn special_registers(&self) -> Result<kvm_sregs, kvm_ioctls::Error> {
+        Err(kvm_ioctls::Error::new(libc::EOPNOTSUPP))
+    }
+
+    /// Sets them. As provided, an error.
+    ///
+    /// # Errors
+    ///
+    /// KVM's.
+    fn set_special_registers(&self, _registers: &kvm_sregs) -> Result<(), kvm_ioctls::Error> {
+        Err(kvm_ioctls::Error::new(libc::EOPNOTSUPP))
+    }
 }
 
 impl Vcpu for VcpuFd {
@@ -79,17 +107,19 @@ impl Vcpu for VcpuFd {
     }
 
     fn mode(&self) -> Result<Mode, kvm_ioctls::Error> {
-        let sregs = self.get_sregs()?;
-        let long_mode = sregs.efer & LONG_MODE_ACTIVE != 0;
-        Ok(if long_mode && sregs.cs.l != 0 {
-            Mode::Bits64
-        } else {
-            Mode::Bits32
-        })
+        Ok(mode_of(&self.get_sregs()?))
     }
 
     fn translate(&self, gva: u64) -> Result<Option<Gpa>, kvm_ioctls::Error> {
         let translation = self.translate_gva(gva)?;
         Ok((translation.valid != 0).then_some(Gpa::new(translation.physical_address)))
+    }
+
+    fn special_registers(&self) -> Result<kvm_sregs, kvm_ioctls::Error> {
+        self.get_sregs()
+    }
+
+    fn set_special_registers(&self, registers: &kvm_sregs) -> Result<(), kvm_ioctls::Error> {
+        self.set_sregs(registers)
     }
 }

@@ -121,6 +121,37 @@ pub const SWAPPED_VALUES: usize = 10;
 /// What the unikernel `swapped` prints before its first call.
 pub const SWAPPED_BEGINS: &str = "calling";
 
+/// `COMPARE(gva)` → 1 if the address leads somewhere, 0 if not: by KVM's translation as by the
+/// host's own walk of the page tables, or else −EBADMSG.
+pub const COMPARE: HypercallNumber = HypercallNumber::user(0x140);
+
+/// `COPY_VIRTUAL(to, from, length)` → length, with the rights of the caller. Callable from
+/// every CPL.
+pub const COPY_VIRTUAL: HypercallNumber = HypercallNumber::user(0x141);
+
+/// `INJECT(vcpu, vector)` → 0.
+pub const INJECT: HypercallNumber = HypercallNumber::user(0x142);
+
+/// `LATER(milliseconds, value)` → value, given by another thread after as long.
+pub const LATER: HypercallNumber = HypercallNumber::user(0x143);
+
+/// `DROPPED(milliseconds)` → −EIO: the thread that is to answer drops the call after as long.
+pub const DROPPED: HypercallNumber = HypercallNumber::user(0x144);
+
+/// `NEVER()` has no answer.
+pub const NEVER: HypercallNumber = HypercallNumber::user(0x145);
+
+/// `UNENTERABLE()` gives the vCPU a state that no processor enters.
+pub const UNENTERABLE: HypercallNumber = HypercallNumber::user(0x146);
+
+/// How many calls of [`LATER`] the unikernel `deferred` makes, and how long each takes.
+pub const DEFERRED_CALLS: u64 = 20;
+/// In milliseconds.
+pub const DEFERRED_FOR: u64 = 5;
+
+/// How many interrupts the unikernel `interrupts` has itself given.
+pub const INJECTED: u64 = 200;
+
 /// Exit status of the unikernels `concurrent` and `bench` where the other CPUs do not start.
 pub const NO_OTHER_CPUS: u8 = 77;
 

@@ -7,7 +7,8 @@ use super::policy::Policy;
 use super::RingId;
 use crate::confinement::{Confinement, ThreadRole};
 use crate::dispatch::Dispatcher;
-use crate::hypercall::{Cpl, Hypercall, Mode, Nesting, Origin, Request, Source};
+use crate::hypercall::{Cpl, Hypercall, Mode, Origin, Request};
+use crate::origin::Source;
 use crate::stats::Outcome;
 use crate::table::Snapshot;
 use hcall_abi::ring::{RingCompletion, RingEntry, RingLayout, REASON_HOST};
@@ -157,7 +158,6 @@ impl Service {
             source: Source::Ring(self.id),
             cpl: self.cpl,
             mode: self.mode,
-            nesting: Nesting::Alone,
             dispatcher: &self.dispatcher,
             counters,
             request: None,

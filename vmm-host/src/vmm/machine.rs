@@ -17,6 +17,7 @@ use crate::confinement::Confinement;
 use crate::core_calls::CoreServices;
 use crate::cpuid;
 use crate::host::HypercallHost;
+use crate::interrupts::KvmInterrupts;
 use crate::probe::{probe, Verdict};
 use crate::ring::KvmWiring;
 use crate::stats::Counters;
@@ -92,6 +93,7 @@ impl Vm {
         let ending = Arc::clone(&gate);
         let host = host
             .with_callers(config.callers)
+            .with_interrupts(KvmInterrupts::new(Arc::clone(&vm)))
             .with_panic_policy(config.on_panic)
             .with_stop_listener(move |reason| ending.stop_with(reason.into()))
             .with_confinement(confinement.clone())

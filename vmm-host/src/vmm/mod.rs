@@ -8,6 +8,7 @@
 //! | `machine` | building it |
 //! | `vcpu`, `vcpu_threads` | running it |
 //! | `gate`, `controller` | pausing, resuming and ending it |
+//! | `exits`, `post_mortem` | what is said of a guest that KVM gave up |
 //! | `topology` | what a vCPU is told of the others |
 //! | `memory` | its memory |
 //! | `loader` | putting a guest into it |
@@ -29,10 +30,12 @@ pub mod config;
 mod controller;
 mod devices;
 mod error;
+mod exits;
 mod gate;
 mod loader;
 mod machine;
 mod memory;
+mod post_mortem;
 mod topology;
 mod vcpu;
 mod vcpu_threads;

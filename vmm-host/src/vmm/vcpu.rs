@@ -3,8 +3,10 @@
 
 use super::devices::{PortWrite, Ports};
 use super::error::{kvm, VmError};
+use super::exits;
 use super::gate::Gate;
 use super::loader::Entry;
+use super::post_mortem::PostMortem;
 use crate::deferred::{PendingAnswer, ReadyAnswer};
 use crate::host::{Disposition, HypercallHost, StopReason};
 use crate::protected_mode;
@@ -37,9 +39,11 @@ pub enum End {
     PowerOff,
     /// The guest halted with nothing left that could wake it.
     Halted,
-    /// The processor shut down: a triple fault, with the registers at that point.
+    /// The processor shut down: a triple fault. Where, in words and with all registers, as far
+    /// as KVM knows: on processors with SVM it has reset the vCPU by then.
     TripleFault(String),
-    /// KVM ended the vCPU's run in a way that this VMM has no answer to.
+    /// KVM ended the vCPU's run in a way that this VMM has no answer to. How and where, in
+    /// words and with all registers.
     UnexpectedExit(String),
     /// Somebody outside the guest asked for the end.
     Stopped,
@@ -60,7 +64,7 @@ impl fmt::Display for End {
             Self::PowerOff => formatter.write_str("the guest switched the machine off"),
             Self::Halted => formatter.write_str("the guest halted"),
             Self::TripleFault(registers) => {
-                write!(formatter, "the guest shut down (triple fault); {registers}")
+                write!(formatter, "the guest shut down (triple fault): {registers}")
             }
             Self::UnexpectedExit(what) => write!(formatter, "unexpected exit of KVM: {what}"),
             Self::Stopped => formatter.write_str("stopped"),
@@ -156,7 +160,7 @@ impl Vcpu {
             };
             let Some(transport) = calls.recognise(&exit) else {
                 if let Some(end) = handle(&self.ports, exit) {
-                    return Ok(self.with_registers(end));
+                    return Ok(self.with_post_mortem(end));
                 }
                 continue;
             };
@@ -199,15 +203,21 @@ impl Vcpu {
     }
 
     /// Adds where the guest was to an end that nobody asked for.
-    fn with_registers(&self, end: End) -> End {
-        let registers = || match self.fd.get_regs() {
-            Ok(registers) => format!("vCPU {}: {registers:x?}", self.id),
-            Err(error) => format!("vCPU {}: registers unknown: {error}", self.id),
+    fn with_post_mortem(&mut self, end: End) -> End {
+        let what = match end {
+            End::TripleFault(_) => return End::TripleFault(self.post_mortem()),
+            End::UnexpectedExit(what) => {
+                exits::describe_internal_error(self.fd.get_kvm_run()).unwrap_or(what)
+            }
+            end => return end,
         };
-        match end {
-            End::TripleFault(_) => End::TripleFault(registers()),
-            End::UnexpectedExit(what) => End::UnexpectedExit(format!("{what}; {}", registers())),
-            end => end,
+        End::UnexpectedExit(format!("{what}; {}", self.post_mortem()))
+    }
+
+    fn post_mortem(&self) -> String {
+        match PostMortem::of(self.id, &self.fd, self.host.memory()) {
+            Ok(post_mortem) => post_mortem.to_string(),
+            Err(error) => format!("vCPU {}, whose registers are unknown: {error}", self.id),
         }
     }
 }
@@ -245,7 +255,7 @@ fn handle(ports: &Ports, exit: VcpuExit<'_>) -> Option<End> {
         }
         VcpuExit::Hlt => Some(End::Halted),
         VcpuExit::Shutdown => Some(End::TripleFault(String::new())),
-        other => Some(End::UnexpectedExit(format!("{other:?}"))),
+        other => Some(End::UnexpectedExit(exits::describe(&other))),
     }
 }
 

@@ -9,9 +9,10 @@ use hcall_vmm::hypercall::{Cpl, Mode, Vcpu};
 use hcall_vmm::{Disposition, HypercallHost};
 use kvm_bindings::kvm_xen_exit__bindgen_ty_1__bindgen_ty_1 as HcallExit;
 use kvm_bindings::{
-    kvm_regs, kvm_run, KVM_EXIT_HYPERCALL, KVM_EXIT_IO, KVM_EXIT_XEN, KVM_EXIT_XEN_HCALL,
+    kvm_regs, kvm_run, kvm_sregs, KVM_EXIT_HYPERCALL, KVM_EXIT_IO, KVM_EXIT_XEN, KVM_EXIT_XEN_HCALL,
 };
 use kvm_ioctls::{HypercallExit, VcpuExit};
+use std::cell::Cell;
 use vm_memory::{GuestAddress, GuestMemoryMmap};
 
 /// EIO, as KVM would say it.
@@ -41,6 +42,8 @@ pub(crate) struct FakeVcpu {
     pub(crate) cpl: u32,
     /// What it would say of the mode; `None`: it would not say.
     pub(crate) mode: Option<Mode>,
+    /// Its special registers; `None`: it would not say.
+    pub(crate) special: Cell<Option<kvm_sregs>>,
 }
 
 impl FakeVcpu {
@@ -49,6 +52,7 @@ impl FakeVcpu {
             run: Box::default(),
             cpl: 0,
             mode: Some(Mode::Bits64),
+            special: Cell::new(None),
         }
     }
 
@@ -156,6 +160,19 @@ impl Vcpu for FakeVcpu {
 
     fn translate(&self, gva: u64) -> Result<Option<Gpa>, kvm_ioctls::Error> {
         Ok((gva < MEMORY_SIZE as u64).then_some(Gpa::new(gva)))
+    }
+
+    fn special_registers(&self) -> Result<kvm_sregs, kvm_ioctls::Error> {
+        self.special.get().ok_or(kvm_ioctls::Error::new(EIO))
+    }
+
+    fn set_special_registers(&self, registers: &kvm_sregs) -> Result<(), kvm_ioctls::Error> {
+        let known = self.special.get().is_some();
+        self.special.set(known.then_some(*registers));
+        match known {
+            true => Ok(()),
+            false => Err(kvm_ioctls::Error::new(EIO)),
+        }
     }
 }
 

@@ -8,6 +8,11 @@ mod cpuid;
 mod deferred;
 mod dispatch;
 mod fake_vcpu;
+mod interrupts;
+mod page_tables;
+mod paging;
+mod table;
+mod virtual_memory;
 mod panics;
 mod table;
 #[cfg(feature = "watch")]

@@ -114,3 +114,21 @@ fn one_after_the_other() {
         assert!(!is_mapped(object));
     }
 }
+
+/// As after a thread-local value with a destructor: the object is still there when its plugin
+/// is not, and the next file has the number of its descriptor.
+#[test]
+fn an_object_that_stays_is_not_taken_for_the_next() {
+    let source = "vmm-host/tests/plugin/behaviour.c";
+    let staying = build_c(source, &["-DOWN_STATE=3", "-Wl,-z,nodelete"]);
+    let next = build_c(source, &["-DOWN_STATE=30"]);
+    let (host, _memory) = host();
+    let table = host.hypercalls();
+    for (object, own) in [(&staying, 3), (&next, 30), (&staying, 3)] {
+        let handler = load(object).handler(WHO).expect("it has one");
+        table.register(WHO, handler).unwrap();
+        assert_eq!(call(&host, WHO.get(), [5, 0, 0, 0]), own);
+        table.remove(WHO).unwrap();
+    }
+    assert!(is_mapped(&staying) && !is_mapped(&next));
+}

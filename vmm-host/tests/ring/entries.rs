@@ -120,6 +120,8 @@ fn a_handler_sees_a_ring_and_no_vcpu() {
             assert_eq!(call.cpl(), Ok(Cpl::KERNEL));
             assert_eq!(call.registers().err(), Some(Errno::EOPNOTSUPP));
             assert_eq!(call.translate(0), Err(Errno::EOPNOTSUPP));
+            assert_eq!(call.walk(0), Err(Errno::EOPNOTSUPP));
+            assert_eq!(call.special_registers().err(), Some(Errno::EOPNOTSUPP));
             assert_eq!(call.defer().err(), Some(Errno::EOPNOTSUPP));
             let registers = kvm_bindings::kvm_regs::default();
             assert_eq!(call.set_registers(&registers), Err(Errno::EOPNOTSUPP));

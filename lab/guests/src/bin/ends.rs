@@ -3,9 +3,14 @@
 #![no_std]
 #![no_main]
 
+use hcall_guest::hcall0;
 use hcall_guest::unikernel::{command_line, entry, exit, println};
+use hcall_lab_contract::UNENTERABLE;
 
 entry!(main);
+
+/// Where no memory is, and no device.
+const HOLE: u64 = 0xd000_0000;
 
 fn main() {
     let line = command_line();
@@ -22,6 +27,9 @@ fn main() {
         "triple-fault" => unsafe {
             core::arch::asm!("push 0", "push 0", "lidt [rsp]", "ud2", options(noreturn))
         },
+        // SAFETY: the address is mapped, and no memory is there: KVM ends the VM.
+        "nowhere" => unsafe { core::arch::asm!("jmp {}", in(reg) HOLE, options(noreturn)) },
+        "unenterable" => panic!("the guest is entered: {:?}", hcall0(UNENTERABLE)),
         "spin" => loop {
             core::hint::spin_loop();
         },

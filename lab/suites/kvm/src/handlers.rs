@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The host's side of the lab's test calls, with a record of what arrived.
 
+use crate::context_handlers;
 use hcall_abi::{Errno, Gpa, Transport};
 use hcall_lab_contract::{
     level_mix, mix, mix_32, ArgumentSequence, COUNT, FAIL, FILL, INVERT, LEVEL, MIX, MIXED, MIX_32,
@@ -40,7 +41,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    fn report_wrong(&self, text: String) {
+    pub(crate) fn report_wrong(&self, text: String) {
         lock(&self.wrong).get_or_insert(text);
     }
 
@@ -99,6 +100,7 @@ pub(crate) fn register(
     }
     register_32(table, &record)?;
     register_simple(table, counters, &record)?;
+    context_handlers::register(table, &record)?;
     Ok(record)
 }
 

@@ -12,6 +12,8 @@ mod attempts;
 mod batches;
 mod command;
 mod concurrent;
+mod context;
+mod context_handlers;
 mod control;
 mod embedding;
 mod handlers;
@@ -22,6 +24,7 @@ mod linux_processors;
 mod mixing;
 mod modes;
 mod multiboot;
+mod plugins;
 mod probing;
 mod ring;
 mod rings;
@@ -57,6 +60,14 @@ struct Arguments {
     /// The command hcall-vmm, to be checked as well
     #[arg(long)]
     vmm: Option<PathBuf>,
+
+    /// The command hcall-vmm, linked dynamically, to be checked with plugins
+    #[arg(long, requires = "plugins")]
+    plugin_vmm: Option<PathBuf>,
+
+    /// Directory of the plugins
+    #[arg(long)]
+    plugins: Option<PathBuf>,
 
     /// The command hcall-vmm with a handler that tries to break out, to be checked as well
     #[arg(long)]
@@ -160,6 +171,7 @@ fn main() -> ExitCode {
             wanted,
             arguments.measure,
         );
+        suite = context::add_cases(suite, &arguments.guests, transport, wanted);
         suite = wrong_vendor::add_cases(suite, &arguments.guests, transport, wanted);
         let demands = ring::Demands {
             calls: arguments.ring_calls,
@@ -194,6 +206,15 @@ fn main() -> ExitCode {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);
         let calls = arguments.swapped_calls;
         suite = control::add_cases(suite, vmm, &arguments.guests, working, calls);
+    }
+    if let (Some(vmm), Some(plugins)) = (&arguments.plugin_vmm, &arguments.plugins) {
+        let setting = plugins::Setting {
+            vmm: vmm.clone(),
+            static_vmm: arguments.vmm.clone(),
+            plugins: plugins.clone(),
+            guests: arguments.guests.clone(),
+        };
+        suite = plugins::add_cases(suite, &setting, working);
     }
     if let Some(compromised) = &arguments.compromised {
         suite = sandbox::add_cases(suite, compromised, &arguments.guests, working);

@@ -38,6 +38,14 @@ pub(crate) fn add_cases<'a>(
             move || when_offered(wanted, offered, || registers(&guest, offered, transport)),
         );
     }
+    for transport in TRANSPORTS {
+        let offered = TransportSet::EMPTY.with(transport);
+        let guest = guests.join("addresses32");
+        suite = suite.case(
+            format!("{transport}: 32-bit mode, page tables are walked as KVM walks them"),
+            move || when_offered(wanted, offered, || addresses(&guest, offered)),
+        );
+    }
     // The host prefers the carrier; in 32-bit mode there is none.
     let offered = TransportSet::EMPTY
         .with(Transport::Carrier)
@@ -100,6 +108,18 @@ fn calls(guest: &Path, offered: TransportSet, transport: Transport) -> CaseResul
 fn registers(guest: &Path, offered: TransportSet, transport: Transport) -> CaseResult {
     let run = start(guest, offered, SWEEPS.to_string())?;
     check(&run, transport, SWEEPS)?;
+    Ok(Verdict::Pass)
+}
+
+fn addresses(guest: &Path, offered: TransportSet) -> CaseResult {
+    let run = start(guest, offered, String::new())?;
+    run.record.check_arguments()?;
+    run.expect_end(&End::Exit(0))?;
+    equal(
+        "console",
+        run.console.as_str(),
+        "addresses of 32 bits agree\n",
+    )?;
     Ok(Verdict::Pass)
 }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// What any of these guests may take, on the slowest of machines.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// How often `registers` sweeps each arity.
 const SWEEPS: u64 = 50;
 
@@ -87,14 +87,19 @@ impl Setting {
         )))
     }
 
-    fn config(&self, guest: &str, command_line: &str) -> VmConfig {
+    pub(crate) fn config(&self, guest: &str, command_line: &str) -> VmConfig {
         let mut config = VmConfig::new(self.guests.join(guest));
         config.command_line = command_line.into();
         config.transport = TransportChoice::Only(self.transport);
         config
     }
 
-    fn run(&self, guest: &str, command_line: &str, limit: Duration) -> Result<Run, String> {
+    pub(crate) fn run(
+        &self,
+        guest: &str,
+        command_line: &str,
+        limit: Duration,
+    ) -> Result<Run, String> {
         let config = self.config(guest, command_line);
         run(config, Arguments::InSequence, limit, |_| {})
     }
