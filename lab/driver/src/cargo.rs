@@ -162,6 +162,8 @@ struct Message {
     manifest_path: Option<PathBuf>,
     target: Option<Target>,
     executable: Option<PathBuf>,
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -169,15 +171,31 @@ struct Target {
     name: String,
 }
 
-/// The executables that cargo says it built, or found up to date.
-fn executables(messages: &[String]) -> Programs {
+/// What cargo says it built, or found up to date.
+fn artifacts(messages: &[String]) -> impl Iterator<Item = Message> + '_ {
     messages
         .iter()
         .filter_map(|line| serde_json::from_str::<Message>(line).ok())
         .filter(|message| message.reason == "compiler-artifact")
+}
+
+/// The executables of it.
+pub(crate) fn executables(messages: &[String]) -> Programs {
+    artifacts(messages)
         .filter_map(|message| {
             let package = package_name(&message.manifest_path?)?;
             Some(((package, message.target?.name), message.executable?))
+        })
+        .collect()
+}
+
+/// The shared objects of it, by package.
+pub(crate) fn shared_objects(messages: &[String]) -> BTreeMap<String, PathBuf> {
+    let is_shared = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "so");
+    artifacts(messages)
+        .filter_map(|message| {
+            let package = package_name(&message.manifest_path?)?;
+            Some((package, message.filenames.into_iter().find(is_shared)?))
         })
         .collect()
 }

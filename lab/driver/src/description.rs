@@ -174,6 +174,12 @@ impl Suite {
 pub(crate) enum Source {
     /// A statically linked program.
     Program { package: String, name: String },
+    /// A program of this workspace that loads shared objects, with what it needs of them.
+    DynamicProgram { package: String, name: String },
+    /// The shared object of a package of this workspace.
+    RustPlugin(String),
+    /// A shared object in C, a file of the checkout.
+    CPlugin(String),
     /// A program in C, a file of the checkout, linked statically.
     CProgram { source: String, width: Width },
     /// All unikernels of these packages.
@@ -212,15 +218,18 @@ impl FromStr for Source {
     fn from_str(text: &str) -> Result<Self> {
         let words: Vec<&str> = text.split_whitespace().collect();
         match words[..] {
-            ["program", program] => {
+            [kind @ ("program" | "dynamic-program"), program] => {
                 let (package, name) = program
                     .split_once('/')
                     .with_context(|| format!("`{text}`: a program is PACKAGE/NAME"))?;
-                Ok(Self::Program {
-                    package: package.to_owned(),
-                    name: name.to_owned(),
+                let (package, name) = (package.to_owned(), name.to_owned());
+                Ok(match kind {
+                    "program" => Self::Program { package, name },
+                    _ => Self::DynamicProgram { package, name },
                 })
             }
+            ["rust-plugin", package] => Ok(Self::RustPlugin(package.to_owned())),
+            ["c-plugin", source] => Ok(Self::CPlugin(source.to_owned())),
             ["c-program", source] => Ok(Self::CProgram {
                 source: source.to_owned(),
                 width: Width::Bits64,
@@ -252,7 +261,8 @@ impl FromStr for Source {
             ["debug-module", name] => Ok(Self::DebugModule(name.to_owned())),
             ["image", name] => Ok(Self::Image(name.to_owned())),
             _ => bail!(
-                "`{text}` is no source: program PACKAGE/NAME, c-program FILE, c-program-32 FILE, \
+                "`{text}` is no source: program PACKAGE/NAME, dynamic-program PACKAGE/NAME, \
+                 rust-plugin PACKAGE, c-plugin FILE, c-program FILE, c-program-32 FILE, \
                  unikernels PACKAGE, kernel NAME, module, other-module DIRECTORY/NAME, packages, \
                  debug-kernel NAME, debug-module NAME, debug-other-module DIRECTORY/NAME or \
                  image NAME is expected"
@@ -438,6 +448,14 @@ mod tests {
             name: "b".to_owned(),
         };
         assert_eq!("program a/b".parse::<Source>().expect("a program"), program);
+        let program = Source::DynamicProgram {
+            package: "a".to_owned(),
+            name: "b".to_owned(),
+        };
+        assert_eq!(
+            "dynamic-program a/b".parse::<Source>().expect("a program"),
+            program
+        );
         let unikernels = Source::Unikernels(vec!["a".to_owned(), "b".to_owned()]);
         assert_eq!(
             "unikernels a b".parse::<Source>().expect("two packages"),
@@ -457,6 +475,8 @@ mod tests {
         for wrong in [
             "",
             "program b",
+            "dynamic-program b",
+            "rust-plugin",
             "unikernels",
             "c-program",
             "kernel",

@@ -12,6 +12,7 @@ use cpio::NewcBuilder;
 use crate::c_program;
 use crate::cargo;
 use crate::description::{Image, ModuleForm, Source};
+use crate::dynamic;
 use crate::packages;
 use crate::process::Job;
 use crate::provision::{self, Flavour};
@@ -110,6 +111,13 @@ fn collect(
 ) -> Result<()> {
     let file = match source {
         Source::Program { package, name } => cargo::program(workshop, package, name)?,
+        Source::DynamicProgram { package, name } => {
+            let program = dynamic::program(workshop, package, name)?;
+            add_all("", dynamic::libraries(workshop, &program)?, entries);
+            program
+        }
+        Source::RustPlugin(package) => dynamic::plugin(workshop, package)?,
+        Source::CPlugin(source) => dynamic::c_plugin(workshop, source)?,
         Source::CProgram { source, width } => c_program::build(workshop, source, *width)?,
         Source::Kernel(name) => provision::kernel(workshop)?.join(name),
         Source::Module => provision::module(workshop, Flavour::Cloud)?,

@@ -11,6 +11,7 @@ mod console;
 mod coverage;
 mod demonstration;
 mod description;
+mod dynamic;
 mod follow;
 mod initramfs;
 mod interrupt;

@@ -12,6 +12,8 @@ use crate::workshop::Workshop;
 /// Everything cold: a toolchain, a kernel's Rust metadata, a module.
 pub(crate) const LIMIT: Duration = Duration::from_secs(45 * 60);
 
+const BESIDE_CARGO: &str = "beside-cargo.sh";
+
 /// A kernel that the module is built for: the two that Debian builds for virtual machines,
 /// and our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,6 +93,18 @@ pub(crate) fn none_target_arguments(workshop: &Workshop) -> Result<Vec<String>> 
 /// A job that runs cargo, this machine's or the toolchain's.
 pub(crate) fn cargo(name: &str, workshop: &Workshop) -> Job {
     Job::new(name, script(workshop, "cargo.sh")).limit(LIMIT)
+}
+
+/// A job that runs a program where [`cargo`] runs cargo.
+pub(crate) fn beside_cargo(name: &str, workshop: &Workshop, program: &str) -> Job {
+    Job::new(name, script(workshop, BESIDE_CARGO))
+        .arguments([program])
+        .limit(LIMIT)
+}
+
+/// The root directory of where that is, `/` for this machine's.
+pub(crate) fn root_of_cargo(workshop: &Workshop) -> Result<PathBuf> {
+    path_from(workshop, BESIDE_CARGO, &[])
 }
 
 /// A job that runs cargo of the kernel's own toolchain, the oldest that must do.

@@ -5,10 +5,12 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 
 use crate::bench;
 use crate::cargo::{self, NONE, PACKAGE_32, UNIKERNEL_PACKAGES};
+use crate::description::Source;
+use crate::dynamic;
 use crate::libtest::Libtest;
 use crate::packages;
 use crate::places::is_installed;
@@ -101,6 +103,10 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage {
         name: "lab suite svm-hostile",
         run: |workshop| suite::run(workshop, "svm-hostile"),
+    },
+    Stage {
+        name: "lab suite svm-plugins",
+        run: |workshop| suite::run(workshop, "svm-plugins"),
     },
     Stage {
         name: "lab suite svm-two",
@@ -358,15 +364,51 @@ fn local_kvm(workshop: &mut Workshop) -> Result<Score> {
     let [examples, guests] = UNIKERNEL_PACKAGES;
     let guests = cargo::unikernel_directory(workshop, &[examples, guests, PACKAGE_32])?;
     let mut collect = Collect::default();
-    let finished = Job::new("kvm-suite", suite)
+    let mut job = Job::new("kvm-suite", suite)
         .arguments(["--guests".as_ref(), guests.as_os_str()])
         .arguments(["--vmm".as_ref(), vmm.as_os_str()])
         .arguments(["--compromised".as_ref(), compromised.as_os_str()])
         .arguments(["--embed".as_ref(), embed.as_os_str()])
-        .arguments(["--ring-calls", "20000"])
+        .arguments(["--ring-calls", "20000"]);
+    let can_run_here = provision::root_of_cargo(workshop)? == Path::new("/");
+    if can_run_here {
+        let vmm = dynamic::program(workshop, "hcall-vmm", "hcall-vmm")?;
+        let plugins = plugin_directory(workshop)?;
+        job = job
+            .arguments(["--plugin-vmm".as_ref(), vmm.as_os_str()])
+            .arguments(["--plugins".as_ref(), plugins.as_os_str()]);
+    }
+    let finished = job
         .limit(Duration::from_secs(180))
         .run(workshop, &mut collect)?;
-    Ok(Score::of_program("local KVM", &collect.output, &finished))
+    let mut score = Score::of_program("local KVM", &collect.output, &finished);
+    if !can_run_here {
+        let reason = "they are built in the toolchain's root, for its C library";
+        score.add(Score::skipped("local KVM, plugins", reason));
+    }
+    Ok(score)
+}
+
+/// A directory with the plugins of the lab's image for them.
+fn plugin_directory(workshop: &Workshop) -> Result<PathBuf> {
+    const PLUGINS: &str = "/lab/plugins/";
+    let directory = workshop.places.output.join("plugins");
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    let image = workshop.descriptions.image("plugin-host")?.clone();
+    for (name, source) in &image {
+        let Some(name) = name.strip_prefix(PLUGINS) else {
+            continue;
+        };
+        let plugin = match source {
+            Source::RustPlugin(package) => dynamic::plugin(workshop, package)?,
+            Source::CPlugin(source) => dynamic::c_plugin(workshop, source)?,
+            other => bail!("{name} is no plugin: {other:?}"),
+        };
+        fs::copy(&plugin, directory.join(name))
+            .with_context(|| format!("cannot copy {}", plugin.display()))?;
+    }
+    Ok(directory)
 }
 
 /// A job that is one test: it passes by succeeding.

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::cargo::{Programs, Unikernels};
 use crate::description::Descriptions;
+use crate::dynamic::Dynamic;
 use crate::places::Places;
 use crate::provision::Flavour;
 
@@ -32,6 +33,7 @@ pub(crate) struct Workshop {
     pub(crate) logs: Logs,
     pub(crate) descriptions: Descriptions,
     pub(crate) programs: OnceCell<Programs>,
+    pub(crate) dynamic: OnceCell<Dynamic>,
     pub(crate) unikernels: OnceCell<Unikernels>,
     pub(crate) unikernels_32: OnceCell<Unikernels>,
     pub(crate) kernel: OnceCell<PathBuf>,
@@ -56,6 +58,7 @@ impl Workshop {
             descriptions: Descriptions::read(&places.checkout.join("lab"))?,
             places,
             programs: OnceCell::new(),
+            dynamic: OnceCell::new(),
             unikernels: OnceCell::new(),
             unikernels_32: OnceCell::new(),
             kernel: OnceCell::new(),

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What can be said on the command line.
 
-use crate::vmm::{DebugExit, MemorySize, TransportChoice, VcpuCount};
+use super::ctl::CtlArguments;
+use crate::vmm::{DebugExit, MemorySize, TransportChoice, VcpuCount, Watching};
+use crate::PanicPolicy;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hcall_abi::Transport;
 use std::path::PathBuf;
 use std::time::Duration;
 
 const EXIT_STATUS: &str = "\
-Exit status: the guest's own; 0 also when it reset the machine or halted; 2 when the command \
-line is wrong; 125 when there was no VM to run; 126 when the guest called PANIC, shut down, or KVM \
-ended it; 128 + N when signal N ended the VM.";
+Exit status: the guest's own; 0 also when it reset the machine or halted, or `hcall-vmm ctl` ended \
+it; 2 when the command line is wrong; 125 when there was no VM to run; 126 when the guest called \
+PANIC, shut down, or KVM ended it, or a handler panicked and --end-on-panic was given; 128 + N when \
+signal N ended the VM.";
 
 /// Boots unikernels and Linux, and answers their hypercalls.
 #[derive(Debug, Parser)]
@@ -30,6 +33,8 @@ pub(super) enum Command {
     Run(RunArguments),
     /// Say what this machine's KVM can do, by doing it in a throw-away VM
     Probe(ProbeArguments),
+    /// Ask something of a running VM, by its control socket
+    Ctl(CtlArguments),
 }
 
 #[derive(Debug, Args)]
@@ -70,9 +75,22 @@ pub(super) struct RunArguments {
     #[arg(long = "plugin", value_name = "FILE")]
     pub(super) plugins: Vec<PathBuf>,
 
-    /// Print the VM's counters to standard error when it has ended
+    /// Print the VM's counters to standard error when it has ended, and a table of the calls of
+    /// each number
     #[arg(long)]
     pub(super) stats: bool,
+
+    /// Listen for `hcall-vmm ctl` on this Unix socket, which is made for the user alone
+    #[arg(long, value_name = "SOCKET")]
+    pub(super) control: Option<PathBuf>,
+
+    /// Do not count and time the calls of each number, which --stats and --control turn on
+    #[arg(long)]
+    no_watch: bool,
+
+    /// End the VM when a handler panics, rather than fail the one call
+    #[arg(long)]
+    end_on_panic: bool,
 
     /// Run with all of the user's rights to files, sockets and system calls, to debug
     #[arg(long)]
@@ -89,6 +107,23 @@ impl RunArguments {
             DebugExit::Present
         } else {
             DebugExit::Absent
+        }
+    }
+
+    pub(super) fn watching(&self) -> Watching {
+        let has_reader = self.stats || self.control.is_some();
+        if has_reader && !self.no_watch {
+            Watching::On
+        } else {
+            Watching::Off
+        }
+    }
+
+    pub(super) fn on_panic(&self) -> PanicPolicy {
+        if self.end_on_panic {
+            PanicPolicy::EndVm
+        } else {
+            PanicPolicy::Answer
         }
     }
 }

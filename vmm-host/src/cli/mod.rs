@@ -20,13 +20,23 @@
 //! | status | meaning |
 //! |---|---|
 //! | 0 to 255 | the guest's, from its `EXIT` or the debug-exit port |
-//! | 0 | the guest reset the machine or halted |
+//! | 0 | the guest reset the machine or halted, or `hcall-vmm ctl` ended it |
 //! | 2 | the command line is wrong |
-//! | [`STATUS_ABNORMAL`] | the guest panicked, shut down, or KVM ended it |
+//! | [`STATUS_ABNORMAL`] | the guest panicked, shut down, or KVM ended it; or a handler panicked, with `--end-on-panic` |
 //! | [`STATUS_VMM`] | there was no VM to run; the line on standard error says why |
 //! | 128 + *n* | signal *n* ended the VM |
+//!
+//! Of `hcall-vmm ctl`:
+//!
+//! | status | meaning |
+//! |---|---|
+//! | 0 | the VM has done it |
+//! | 1 | the VM has refused it |
+//! | 2 | the command line is wrong |
+//! | [`STATUS_VMM`] | no VM could be asked, or the source of a handler not be opened |
 
 mod arguments;
+mod ctl;
 mod plugins;
 mod qemu;
 mod run;
@@ -64,8 +74,9 @@ pub fn main(register: impl FnOnce(&HypercallTable) -> Result<(), TableError>) ->
         .with_writer(std::io::stderr)
         .try_init();
     let done = match arguments.command {
-        Command::Run(run) => run::run(run, register),
+        Command::Run(run) => run::run(run, level(arguments.verbose), register),
         Command::Probe(probe) => probe_command(&probe),
+        Command::Ctl(ctl) => ctl::ctl(&ctl),
     };
     match done {
         Ok(status) => ExitCode::from(status),

@@ -4,9 +4,12 @@
 use super::arguments::RunArguments;
 use super::{plugins, STATUS_ABNORMAL};
 use crate::confinement::{Confinement, ThreadRole};
+use crate::extend::control::{ControlServer, ControlService, ControlSocket};
+use crate::host::HypercallHost;
 use crate::sandbox::Sandbox;
 use crate::table::{HypercallTable, TableError};
-use crate::vmm::{End, Stopper, Vm, VmConfig};
+use crate::vmm::{CallSpans, End, Stopper, Vm, VmConfig};
+use crate::watch::StatsTable;
 use anyhow::Context;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -15,20 +18,28 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Shells report a process that signal *n* ended as 128 + *n*.
 const STATUS_SIGNAL_BASE: u8 = 128;
 
 pub(super) fn run(
     arguments: RunArguments,
+    level: LevelFilter,
     register: impl FnOnce(&HypercallTable) -> Result<(), TableError>,
 ) -> anyhow::Result<u8> {
     let print_stats = arguments.stats;
+    // Before the VM is built: a name in use is said at once.
+    let control = arguments.control.as_deref().map(ControlSocket::bind);
+    let control = control.transpose()?;
     // A wrong file is said whether or not there is a KVM.
     let plugins = plugins::load(&arguments.plugins)?;
     let sandbox = (!arguments.no_sandbox).then(Sandbox::new);
     let vm = Vm::new(VmConfig {
         debug_exit: arguments.debug_exit(),
+        watching: arguments.watching(),
+        on_panic: arguments.on_panic(),
+        call_spans: spans_at(level),
         kvm: arguments.kvm,
         initrd: arguments.initrd,
         command_line: arguments.append,
@@ -40,7 +51,7 @@ pub(super) fn run(
     })?;
     register(vm.hypercalls()).context("cannot register a handler")?;
     plugins::register(plugins, vm.hypercalls())?;
-    let counters = vm.counters();
+    let host = vm.hypercall_host();
     // Everything is open. What is started from here on never sees a path.
     if let Some(sandbox) = &sandbox {
         enclose(sandbox)?;
@@ -48,15 +59,48 @@ pub(super) fn run(
     let confinement = Confinement::from(sandbox);
     let signal = stop_on_signal(vm.stopper(), confinement.clone())?;
     forward_input(vm.stopper(), confinement.clone())?;
+    let control = control
+        .map(|socket| serve(socket, &vm, confinement.clone()))
+        .transpose()?;
     tracing::info!(transports = ?vm.transports(), "the VM starts");
 
     let running = vm.start()?;
     confinement.enter(ThreadRole::Owner).context(UNCONFINED)?;
     let end = running.wait()?;
+    drop(control);
     if print_stats {
-        eprintln!("{:#?}", counters.read());
+        print_counters(&host);
     }
     Ok(status(&end, signal.load(Ordering::Relaxed)))
+}
+
+/// A span for each call only where somebody wants to read them.
+fn spans_at(level: LevelFilter) -> CallSpans {
+    if level >= LevelFilter::TRACE {
+        CallSpans::On
+    } else {
+        CallSpans::Off
+    }
+}
+
+/// Starts to serve the control socket of `vm`.
+fn serve(
+    socket: ControlSocket,
+    vm: &Vm,
+    confinement: Confinement,
+) -> anyhow::Result<ControlServer> {
+    tracing::info!(path = %socket.path().display(), "the control socket is there");
+    let service = ControlService::new(vm.hypercall_host(), vm.controller());
+    let confine = move || confined(&confinement, ThreadRole::Control);
+    ControlServer::start(socket, service, confine).context("cannot serve the control socket")
+}
+
+/// What `--stats` prints.
+fn print_counters(host: &HypercallHost) {
+    eprintln!("{:#?}", host.counters().read());
+    if let Some(watch) = host.watch() {
+        eprintln!("{}", StatsTable(&watch.report()));
+    }
 }
 
 /// The process's exit status for a VM that ended so.
@@ -64,6 +108,8 @@ fn status(end: &End, signal: u8) -> u8 {
     match end {
         End::Exit(code) => *code,
         End::Reset | End::PowerOff | End::Halted => 0,
+        // Nobody signalled: it was asked for over the control socket.
+        End::Stopped if signal == 0 => 0,
         End::Stopped => STATUS_SIGNAL_BASE.saturating_add(signal),
         abnormal => {
             eprintln!("error: {abnormal}");

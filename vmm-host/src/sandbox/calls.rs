@@ -91,6 +91,8 @@ const CONTROL: &[c_long] = &[
     libc::SYS_epoll_wait,
     libc::SYS_eventfd2,
     libc::SYS_ftruncate,
+    libc::SYS_getpeername,
+    libc::SYS_getsockopt,
     libc::SYS_memfd_create,
     libc::SYS_mmap,
     libc::SYS_mprotect,

@@ -22,7 +22,7 @@ const fn request<T>(direction: u32, number: u32) -> u32 {
 pub(super) const KVM_RUN: u32 = request::<()>(NONE, 0x80);
 
 /// A vCPU's registers, and the interrupts that a handler raises.
-const VCPU: [u32; 9] = [
+const VCPU: [u32; 10] = [
     request::<kvm_regs>(READ, 0x81),
     request::<kvm_regs>(WRITE, 0x82),
     request::<kvm_sregs>(READ, 0x83),
@@ -30,6 +30,7 @@ const VCPU: [u32; 9] = [
     request::<kvm_translation>(READ | WRITE, 0x85),
     request::<kvm_interrupt>(WRITE, 0x86),
     request::<()>(NONE, 0x9a), // KVM_NMI
+    request::<()>(NONE, 0xad), // KVM_KVMCLOCK_CTRL, after a pause
     request::<kvm_irq_level>(WRITE, 0x61),
     request::<kvm_msi>(WRITE, 0xa5),
 ];
@@ -67,6 +68,7 @@ mod tests {
             0xc018_ae85,
             0x4004_ae86,
             0xae9a,
+            0xaead,
             0x4008_ae61,
             0x4020_aea5,
         ];

@@ -2,7 +2,7 @@
 //! Changes of the table by somebody outside of the program: he says where a handler comes
 //! from, and core calls are not his to change.
 
-use super::{answerer, Entry, Handler, HypercallTable, Owner, TableError};
+use super::{answerer, Callers, Entry, Handler, HypercallTable, Owner, TableError};
 use hcall_abi::number::{CORE_FIRST, CORE_LAST};
 use hcall_abi::HypercallNumber;
 use std::sync::Arc;
@@ -20,10 +20,11 @@ impl HypercallTable {
         number: HypercallNumber,
         handler: impl Handler,
     ) -> Result<(), TableError> {
-        self.register_all_from(source, [(number, handler)])
+        self.register_all_from(source, [(number, None, handler)])
     }
 
-    /// Registers several handlers that come from one `source`: all, or none.
+    /// Registers several handlers that come from one `source`, each with who may call it: all,
+    /// or none.
     ///
     /// # Errors
     ///
@@ -32,12 +33,12 @@ impl HypercallTable {
     pub fn register_all_from<H: Handler>(
         &self,
         source: &str,
-        handlers: impl IntoIterator<Item = (HypercallNumber, H)>,
+        handlers: impl IntoIterator<Item = (HypercallNumber, Option<Callers>, H)>,
     ) -> Result<(), TableError> {
         let source: Arc<str> = source.into();
         let entries: Vec<Entry> = handlers
             .into_iter()
-            .map(|(number, handler)| self.entry_from(&source, number, handler))
+            .map(|(number, callers, handler)| self.entry_from(&source, number, callers, handler))
             .collect();
         entries.iter().try_for_each(|entry| admit(entry.number))?;
         self.change(|snapshot| {
@@ -61,7 +62,7 @@ impl HypercallTable {
         handler: impl Handler,
     ) -> Result<(), TableError> {
         admit(number)?;
-        let entry = self.entry_from(&source.into(), number, handler);
+        let entry = self.entry_from(&source.into(), number, None, handler);
         self.change(|snapshot| snapshot.exchange(entry))
     }
 
@@ -81,10 +82,11 @@ impl HypercallTable {
         &self,
         source: &Arc<str>,
         number: HypercallNumber,
+        callers: Option<Callers>,
         handler: impl Handler,
     ) -> Entry {
         let owner = Owner::Source(Arc::clone(source));
-        self.entry(number, None, owner, answerer(handler))
+        self.entry(number, callers, owner, answerer(handler))
     }
 }
 

@@ -2,7 +2,11 @@
 //! Pausing, resuming and ending a VM from another thread.
 
 use super::gate::{Gate, PauseError, VmState};
+#[cfg(feature = "extend")]
+use crate::extend::control::MachineState;
 use crate::host::HypercallHost;
+#[cfg(feature = "extend")]
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,5 +61,28 @@ impl Controller {
     /// What the VM does.
     pub fn state(&self) -> VmState {
         self.gate.state()
+    }
+}
+
+#[cfg(feature = "extend")]
+impl crate::extend::control::Machine for Controller {
+    fn pause(&self, limit: Duration) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(self.pause(limit)?)
+    }
+
+    fn resume(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(self.resume()?)
+    }
+
+    fn stop(&self) {
+        self.stop();
+    }
+
+    fn state(&self) -> MachineState {
+        match self.state() {
+            VmState::Running => MachineState::Running,
+            VmState::Paused => MachineState::Paused,
+            VmState::Ended => MachineState::Ended,
+        }
     }
 }

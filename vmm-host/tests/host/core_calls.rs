@@ -78,7 +78,7 @@ fn simple_answers() {
     let version = i64::from(ABI_VERSION.get());
     assert_eq!(vcpu.answer(), version, "the magic has no room in 32 bits");
     let features = Features::CORE_CALLS.union(Features::BATCH).bits();
-    assert_eq!(call(&host, FEATURES.get(), [0; 4]), features.into());
+    assert_eq!(call(&host, FEATURES.get(), [0; 4]), i64::from(features));
     assert_eq!(call(&host, FEATURES.get(), [1, 0, 0, 0]), 0);
     assert_eq!(call(&host, ECHO.get(), [99, 0, 0, 0]), 99);
     assert_eq!(

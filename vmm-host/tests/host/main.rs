@@ -13,3 +13,7 @@ mod page_tables;
 mod paging;
 mod table;
 mod virtual_memory;
+mod panics;
+mod table;
+#[cfg(feature = "watch")]
+mod watching;

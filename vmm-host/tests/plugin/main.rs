@@ -3,6 +3,7 @@
 
 mod behaviour;
 mod building;
+mod documentation;
 #[path = "../host/fake_vcpu.rs"]
 #[allow(dead_code)]
 mod fake_vcpu;

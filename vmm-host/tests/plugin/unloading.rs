@@ -38,7 +38,7 @@ fn the_last_handler_takes_it_along() {
     drop(plugin);
     assert!(is_mapped(&object));
     table.remove(WHO).unwrap();
-    assert_eq!(call(&host, SUM.get(), [0; 4]), SUM.get().into());
+    assert_eq!(call(&host, SUM.get(), [0; 4]), i64::from(SUM.get()));
     assert!(!destroyed.exists() && is_mapped(&object));
     table.remove(SUM).unwrap();
     assert!(destroyed.exists() && !is_mapped(&object));
@@ -58,7 +58,7 @@ fn a_vcpu_that_remembers_it_keeps_it() {
         assert_eq!(disposition, Disposition::Resume);
         vcpu.answer()
     };
-    assert_eq!(sum(), SUM.get().into());
+    assert_eq!(sum(), i64::from(SUM.get()));
     let plugin = load(&object);
     for number in plugin.numbers() {
         host.hypercalls().remove(number).unwrap();
@@ -113,4 +113,22 @@ fn one_after_the_other() {
     for (_, object) in &objects {
         assert!(!is_mapped(object));
     }
+}
+
+/// As after a thread-local value with a destructor: the object is still there when its plugin
+/// is not, and the next file has the number of its descriptor.
+#[test]
+fn an_object_that_stays_is_not_taken_for_the_next() {
+    let source = "vmm-host/tests/plugin/behaviour.c";
+    let staying = build_c(source, &["-DOWN_STATE=3", "-Wl,-z,nodelete"]);
+    let next = build_c(source, &["-DOWN_STATE=30"]);
+    let (host, _memory) = host();
+    let table = host.hypercalls();
+    for (object, own) in [(&staying, 3), (&next, 30), (&staying, 3)] {
+        let handler = load(object).handler(WHO).expect("it has one");
+        table.register(WHO, handler).unwrap();
+        assert_eq!(call(&host, WHO.get(), [5, 0, 0, 0]), own);
+        table.remove(WHO).unwrap();
+    }
+    assert!(is_mapped(&staying) && !is_mapped(&next));
 }

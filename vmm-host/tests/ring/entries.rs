@@ -41,7 +41,7 @@ fn with_core_calls() -> Machine {
 }
 
 /// Makes one call through `ring` and waits for its answer.
-fn through<D: Doorbell>(
+pub(crate) fn through<D: Doorbell>(
     ring: &mut Ring<D>,
     number: HypercallNumber,
     arguments: [u64; 4],

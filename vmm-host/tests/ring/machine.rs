@@ -111,12 +111,24 @@ impl Machine {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut RingConfig)) -> Self {
+        Self::build(|host| host, change)
+    }
+
+    /// A machine whose host is prepared so, before it has rings.
+    pub(crate) fn of(prepare: impl FnOnce(HypercallHost) -> HypercallHost) -> Self {
+        Self::build(prepare, |_| {})
+    }
+
+    fn build(
+        prepare: impl FnOnce(HypercallHost) -> HypercallHost,
+        change: impl FnOnce(&mut RingConfig),
+    ) -> Self {
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY)])
             .expect("guest memory can be mapped");
         let mut config = RingConfig::default();
         change(&mut config);
         let wiring = TestWiring::default();
-        let host = HypercallHost::without_kvm(memory.clone(), OFFERED).with_rings(
+        let host = prepare(HypercallHost::without_kvm(memory.clone(), OFFERED)).with_rings(
             memory.clone(),
             wiring.clone(),
             config,

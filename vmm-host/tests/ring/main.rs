@@ -3,6 +3,7 @@
 //! over real guest memory; doorbell and interrupt are eventfds.
 
 mod allocations;
+mod control;
 mod entries;
 #[path = "../host/fake_vcpu.rs"]
 #[allow(dead_code, reason = "the other tests of the library need more of it")]

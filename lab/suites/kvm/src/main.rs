@@ -23,6 +23,7 @@ mod linux_processors;
 mod mixing;
 mod modes;
 mod multiboot;
+mod plugins;
 mod probing;
 mod ring;
 mod rings;
@@ -58,6 +59,14 @@ struct Arguments {
     /// The command hcall-vmm, to be checked as well
     #[arg(long)]
     vmm: Option<PathBuf>,
+
+    /// The command hcall-vmm, linked dynamically, to be checked with plugins
+    #[arg(long, requires = "plugins")]
+    plugin_vmm: Option<PathBuf>,
+
+    /// Directory of the plugins
+    #[arg(long)]
+    plugins: Option<PathBuf>,
 
     /// The command hcall-vmm with a handler that tries to break out, to be checked as well
     #[arg(long)]
@@ -189,6 +198,15 @@ fn main() -> ExitCode {
     suite = starting::add_cases(suite, &arguments.guests, working);
     if let Some(vmm) = &arguments.vmm {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);
+    }
+    if let (Some(vmm), Some(plugins)) = (&arguments.plugin_vmm, &arguments.plugins) {
+        let setting = plugins::Setting {
+            vmm: vmm.clone(),
+            static_vmm: arguments.vmm.clone(),
+            plugins: plugins.clone(),
+            guests: arguments.guests.clone(),
+        };
+        suite = plugins::add_cases(suite, &setting, working);
     }
     if let Some(compromised) = &arguments.compromised {
         suite = sandbox::add_cases(suite, compromised, &arguments.guests, working);
