@@ -11,9 +11,8 @@ mod fake_vcpu;
 mod interrupts;
 mod page_tables;
 mod paging;
-mod table;
-mod virtual_memory;
 mod panics;
 mod table;
+mod virtual_memory;
 #[cfg(feature = "watch")]
 mod watching;
