@@ -22,7 +22,7 @@ LAB := $(or $(CARGO_TARGET_DIR),target)/$(LINUX)/release/hcall-lab
 # V=1 shows the whole output of everything that is run.
 LAB_FLAGS := $(if $(filter 1,$(V)),--verbose)
 
-.PHONY: help run test test-slow fuzz bench suite module deb fmt clean lab host-packages
+.PHONY: help run test test-slow fuzz bench suite api guide module deb fmt clean lab host-packages
 
 ## help: this list
 help:
@@ -51,6 +51,14 @@ bench: lab
 ## suite NAME=…: one suite of lab/suites.toml
 suite: lab
 	@$(LAB) $(LAB_FLAGS) suite '$(NAME)'
+
+## api: write docs/api, the public API of each crate, from the code
+api: lab
+	@$(LAB) $(LAB_FLAGS) api
+
+## guide: follow docs/guide.md literally in a clean Debian 13 root (half an hour, 3 GB fetched)
+guide: host-packages
+	@lab/guide/follow.sh
 
 ## module KERNEL=…: the module for cloud (default), generic, or an exact kernel release
 module: host-packages

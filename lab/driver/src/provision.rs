@@ -117,10 +117,10 @@ pub(crate) fn oldest_cargo(name: &str, workshop: &Workshop) -> Job {
         .limit(LIMIT)
 }
 
-/// A job that runs the C compiler of the kernel's own toolchain.
-pub(crate) fn c_compiler(name: &str, workshop: &Workshop) -> Job {
+/// A job that runs a program of the kernel's own toolchain.
+pub(crate) fn in_toolchain(name: &str, workshop: &Workshop, program: &str) -> Job {
     Job::new(name, script(workshop, "in-toolchain.sh"))
-        .arguments(["gcc"])
+        .arguments([program])
         .group(Group::Callers)
         .limit(LIMIT)
 }

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 
+use crate::api;
 use crate::bench;
-use crate::cargo::{self, NONE, PACKAGE_32, UNIKERNEL_PACKAGES};
+use crate::cargo::{self, C_LIBRARY_PACKAGE, C_UNIKERNELS, NONE, PACKAGE_32, UNIKERNEL_PACKAGES};
+use crate::crates;
 use crate::description::Source;
 use crate::dynamic;
 use crate::fuzzing;
@@ -60,6 +62,14 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage {
         name: "documentation",
         run: documentation,
+    },
+    Stage {
+        name: "public API",
+        run: api::stage,
+    },
+    Stage {
+        name: "crates, as for crates.io",
+        run: crates::stage,
     },
     Stage {
         name: "Miri",
@@ -190,6 +200,12 @@ fn lints_of_unikernels(workshop: &mut Workshop) -> Result<Score> {
         .arguments(none_target_arguments(workshop)?)
         .arguments(["--", "-D", "warnings"]);
     let mut score = one_check("clippy for unikernels", job, workshop)?;
+    let job = provision::cargo("cargo clippy (library for C)", workshop)
+        .arguments(["clippy", "--locked", "--target", NONE])
+        .arguments(["--package", C_LIBRARY_PACKAGE])
+        .arguments(none_target_arguments(workshop)?)
+        .arguments(["--", "-D", "warnings"]);
+    score.add(one_check("clippy for the library for C", job, workshop)?);
     let job = provision::i686_cargo("cargo clippy (32-bit unikernels)", workshop, "clippy")
         .arguments([
             "--locked",
@@ -381,7 +397,9 @@ fn local_kvm(workshop: &mut Workshop) -> Result<Score> {
     let compromised = cargo::program(workshop, "hcall-suite-kvm", "compromised-vmm")?;
     let embed = cargo::program(workshop, "hcall-embed", "hcall-embed")?;
     let [examples, guests] = UNIKERNEL_PACKAGES;
-    let guests = cargo::unikernel_directory(workshop, &[examples, guests, PACKAGE_32])?;
+    let [in_c, tests_in_c] = C_UNIKERNELS;
+    let packages = [examples, guests, PACKAGE_32, in_c, tests_in_c];
+    let guests = cargo::unikernel_directory(workshop, &packages)?;
     let mut collect = Collect::default();
     let mut job = Job::new("kvm-suite", suite)
         .arguments(["--guests".as_ref(), guests.as_os_str()])

@@ -36,6 +36,8 @@ pub(crate) struct Workshop {
     pub(crate) dynamic: OnceLock<Dynamic>,
     pub(crate) unikernels: OnceLock<Unikernels>,
     pub(crate) unikernels_32: OnceLock<Unikernels>,
+    /// The SDK for unikernels in C.
+    pub(crate) guest_library: OnceLock<PathBuf>,
     pub(crate) kernel: OnceLock<PathBuf>,
     pub(crate) debug_kernel: OnceLock<PathBuf>,
     pub(crate) modules: BTreeMap<Flavour, PathBuf>,
@@ -61,6 +63,7 @@ impl Workshop {
             dynamic: OnceLock::new(),
             unikernels: OnceLock::new(),
             unikernels_32: OnceLock::new(),
+            guest_library: OnceLock::new(),
             kernel: OnceLock::new(),
             debug_kernel: OnceLock::new(),
             modules: BTreeMap::new(),

@@ -66,8 +66,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     /// Made when a thread needs them, once; none where the kernel has no seccomp.
-    filters: Option<Arc<Mutex<BTreeMap<u8, Arc<Filter>>>>>,
+    filters: Option<Filters>,
 }
+
+/// By what they are for.
+type Filters = Arc<Mutex<BTreeMap<u8, Arc<Filter>>>>;
 
 impl Sandbox {
     /// A sandbox that nobody is in yet.
