@@ -9,10 +9,9 @@
 
 # openssl: kconfig asks it what it can sign; without it .config changes.
 # libc6-dev-i386, lib32gcc: for programs of 32 bits. lld: links x86_64-unknown-none.
-# g++: compiles libFuzzer.
 # rustfmt, rust-clippy: for the tests' cargo.
 PACKAGES=(
-    make gcc-14 gcc g++ binutils libc6-dev bc bison flex libelf-dev libssl-dev openssl
+    make gcc-14 gcc binutils libc6-dev bc bison flex libelf-dev libssl-dev openssl
     pahole xz-utils cpio kmod perl python3-minimal
     libc6-dev-i386 lib32gcc-14-dev
     rustc rust-src bindgen cargo rustfmt rust-clippy lld
