@@ -2,10 +2,7 @@
 //! The ioctls that threads may make: KVM's, by number, as `linux/kvm.h` builds them.
 
 use crate::confinement::ThreadRole;
-use kvm_bindings::{
-    kvm_interrupt, kvm_ioeventfd, kvm_irq_level, kvm_irqfd, kvm_msi, kvm_regs, kvm_sregs,
-    kvm_translation,
-};
+use kvm_bindings::{kvm_ioeventfd, kvm_irqfd, kvm_msi, kvm_regs, kvm_sregs, kvm_translation};
 
 /// The way of an argument, in the two highest bits of a request.
 const NONE: u32 = 0;
@@ -44,7 +41,8 @@ const RINGS: [u32; 2] = [
 /// What `role` may request.
 pub(super) fn of(role: ThreadRole) -> Vec<u32> {
     match role {
-        ThreadRole::Vcpu => [&[KVM_RUN][..], &VCPU, &RINGS].concat(),
+        ThreadRole::Vcpu => [&[KVM_RUN, SIGNAL_MSI][..], &REGISTERS, &RINGS].concat(),
+        ThreadRole::Ring => vec![SIGNAL_MSI],
         // The rings that are left are closed by who waits for the VM.
         ThreadRole::Owner => RINGS.to_vec(),
         _ => Vec::new(),
@@ -60,19 +58,11 @@ mod tests {
     #[test]
     fn numbers_are_the_kernels() {
         assert_eq!(KVM_RUN, 0xae80);
-        let numbers = [
-            0x8090_ae81,
-            0x4090_ae82,
-            0x8138_ae83,
-            0x4138_ae84,
-            0xc018_ae85,
-            0x4004_ae86,
-            0xae9a,
-            0xaead,
-            0x4008_ae61,
-            0x4020_aea5,
-        ];
-        assert_eq!(VCPU, numbers);
+        assert_eq!(
+            REGISTERS,
+            [0x8090_ae81, 0x8138_ae83, 0x4138_ae84, 0xc018_ae85]
+        );
+        assert_eq!(SIGNAL_MSI, 0x4020_aea5);
         assert_eq!(RINGS, [0x4020_ae76, 0x4040_ae79]);
     }
 }
