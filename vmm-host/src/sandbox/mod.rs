@@ -62,15 +62,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// The filters that were made so far, by the role whose they are.
+type Filters = Mutex<BTreeMap<u8, Arc<Filter>>>;
+
 /// The confinement of one process. Clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     /// Made when a thread needs them, once; none where the kernel has no seccomp.
-    filters: Option<Filters>,
+    filters: Option<Arc<Filters>>,
 }
-
-/// By what they are for.
-type Filters = Arc<Mutex<BTreeMap<u8, Arc<Filter>>>>;
 
 impl Sandbox {
     /// A sandbox that nobody is in yet.
