@@ -32,7 +32,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The command line that it takes.
+/// The command line that it takes: for who makes documents of it, and not part of the API,
+/// because it shows another crate.
+#[doc(hidden)]
 pub fn command_line() -> clap::Command {
     <CommandLine as clap::CommandFactory>::command()
 }

@@ -61,7 +61,7 @@ fn dropped_handlers_leave_nothing_behind() {
         assert_eq!(fixture.call([1, 2, 0, 0]), 3);
         fixture.end();
         // Gone before it is dropped, and replaced.
-        let fixture = self::fixture(&[], LONG, |peer| drop(peer));
+        let fixture = self::fixture(&[], LONG, drop);
         assert_eq!(fixture.call([0; 4]), -5);
         let (other, peer) = connect(&[], LONG, |mut peer| {
             peer.greet();
@@ -73,7 +73,7 @@ fn dropped_handlers_leave_nothing_behind() {
         fixture.end();
         peer.join().unwrap();
         // No handler at all.
-        let (refused, peer) = connect(&[], LONG, |peer| drop(peer));
+        let (refused, peer) = connect(&[], LONG, drop);
         refused.unwrap_err();
         peer.join().unwrap();
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `docs/guide.md` shows what is built and run: its listings are pieces of the examples, and
-//! its Python agrees with the ABI. `docs/internals.md` names files that exist,
-//! `docs/security.md` tests that exist.
+//! `docs/guide.md` and `docs/unikernels.md` show what is built and run: their listings are
+//! pieces of the examples, and the Python agrees with the ABI. `docs/internals.md` names files
+//! that exist, `docs/security.md` tests that exist.
 
 use hcall_guest::abi::ioctl::{Call, CALL};
 use std::collections::BTreeSet;
@@ -16,11 +16,16 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+fn documents() -> String {
+    ["docs/guide.md", "docs/unikernels.md"]
+        .map(|name| read(&repository().join(name)))
+        .concat()
+}
+
 /// What follows each comment `<!-- KIND: NAME -->`: the name, and the text of the fenced block.
 fn listings(kind: &str) -> Vec<(String, String)> {
-    let guide = read(&repository().join("docs/guide.md"));
     let mark = format!("<!-- {kind}: ");
-    guide
+    documents()
         .split(&mark)
         .skip(1)
         .map(|rest| {
@@ -35,7 +40,7 @@ fn listings(kind: &str) -> Vec<(String, String)> {
 #[test]
 fn listings_are_pieces_of_the_examples() {
     let listings = listings("listing");
-    assert_eq!(listings.len(), 5);
+    assert_eq!(listings.len(), 9);
     for (name, text) in listings {
         let file = read(&repository().join(&name));
         assert!(file.contains(&text), "{name} does not hold\n{text}");
@@ -44,7 +49,7 @@ fn listings_are_pieces_of_the_examples() {
 
 #[test]
 fn every_block_of_code_is_compared() {
-    let guide = read(&repository().join("docs/guide.md"));
+    let guide = documents();
     for language in ["```rust", "```c\n", "```python"] {
         for (place, _) in guide.match_indices(language) {
             assert!(

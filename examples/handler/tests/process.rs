@@ -10,6 +10,7 @@ use fake_vcpu::{call, host};
 use hcall_vmm::extend::external::ExternalHandler;
 use hcall_vmm::{HypercallHost, HypercallNumber};
 use rustix::process::{kill_process, Pid, Signal};
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -96,7 +97,33 @@ impl Guest {
     }
 }
 
+/// The frame of one of the vectors for implementers.
+fn vector(name: &str) -> Vec<u8> {
+    let vectors = include_str!("../../../vmm-host/vectors/handler-protocol.json");
+    let vectors: serde_json::Value = serde_json::from_str(vectors).expect("JSON");
+    let vectors = vectors["vectors"].as_array().expect("a list");
+    let found = vectors.iter().find(|vector| vector["name"] == name);
+    let frame = found.expect(name)["frame"].as_str().expect("a frame");
+    let byte = |place| u8::from_str_radix(&frame[place..place + 2], 16).expect("hex");
+    (0..frame.len()).step_by(2).map(byte).collect()
+}
+
+/// Byte by byte what the vectors say.
+fn keeps_to_the_vectors(stream: &mut UnixStream) {
+    for (said, answered) in [
+        ("hello", "example, welcome"),
+        ("example, request", "example, answer"),
+    ] {
+        stream.write_all(&vector(said)).expect("it reads");
+        let expected = vector(answered);
+        let mut bytes = vec![0; expected.len()];
+        stream.read_exact(&mut bytes).expect("it answers");
+        assert_eq!(bytes, expected, "{answered}");
+    }
+}
+
 fn is_what_it_says(mut process: Process) {
+    keeps_to_the_vectors(&mut process.connect());
     let guest = Guest::new(&mut process);
     assert_eq!(guest.shout("Hello, World"), (8, "HELLO, WORLD".into()));
     assert_eq!(guest.shout(""), (0, String::new()));

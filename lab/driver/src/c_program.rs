@@ -27,7 +27,7 @@ pub(crate) fn build(workshop: &Workshop, source: &str, width: Width) -> Result<P
     fs::create_dir_all(&directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
     let program = directory.join(format!("{}-{suffix}", stem.to_string_lossy()));
-    provision::c_compiler("gcc", workshop)
+    provision::in_toolchain("gcc", workshop, "gcc")
         .arguments(["-std=gnu11", "-O2", "-static", option])
         .arguments(["-pedantic", "-Wall", "-Wextra", "-Werror", "-I"])
         .arguments([checkout.join(INCLUDE), checkout.join(source)])

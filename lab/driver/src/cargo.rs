@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
+use crate::c_unikernel;
 use crate::description::Source;
 use crate::provision::{cargo, i686_cargo, none_target_arguments};
 use crate::workshop::Workshop;
@@ -22,6 +23,13 @@ pub(crate) const UNIKERNEL_PACKAGES: [&str; 2] = ["hcall-unikernels", "hcall-lab
 
 /// The package for 32-bit mode, which `i686-cargo.sh` has a target for.
 pub(crate) const PACKAGE_32: &str = "hcall-lab-guests32";
+
+/// The SDK for unikernels in C: the package, and what is built of it.
+pub(crate) const C_LIBRARY_PACKAGE: &str = "hcall-guest-c";
+const C_LIBRARY: &str = "libhcall_guest.a";
+
+/// The unikernels that are no packages: directories, as [`c_unikernel`] wants them.
+pub(crate) const C_UNIKERNELS: [&str; 2] = ["examples/unikernel-c", "lab/guests/c-registers"];
 
 /// Programs by package and name.
 pub(crate) type Programs = BTreeMap<(String, String), PathBuf>;
@@ -44,13 +52,17 @@ pub(crate) fn program(workshop: &Workshop, package: &str, name: &str) -> Result<
         .with_context(|| format!("the package {package} has no program {name}"))
 }
 
-/// The unikernels of these packages.
+/// The unikernels of these packages, and those in C of these directories.
 pub(crate) fn unikernels(
     workshop: &Workshop,
     packages: &[String],
 ) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for package in packages {
+        if c_unikernel::is_one(package) {
+            found.push(c_unikernel::build(workshop, package)?);
+            continue;
+        }
         let of_package = of_its_width(workshop, package)?
             .get(package)
             .with_context(|| format!("the package {package} has no unikernels"))?;
@@ -145,6 +157,25 @@ fn build_unikernels_32(workshop: &Workshop) -> Result<Unikernels> {
         .arguments(["--message-format", "json-render-diagnostics"])
         .output(workshop)?;
     Ok(by_package(&output))
+}
+
+/// `libhcall_guest.a`, built if it is not. By itself: another package would turn on the
+/// SDK's start code, which a kernel in C has its own of.
+pub(crate) fn guest_library(workshop: &Workshop) -> Result<PathBuf> {
+    if let Some(library) = workshop.guest_library.get() {
+        return Ok(library.clone());
+    }
+    let output = cargo("cargo build (library for C)", workshop)
+        .arguments(["build", "--locked", "--release", "--target", NONE])
+        .arguments(["--message-format", "json-render-diagnostics"])
+        .arguments(["--package", C_LIBRARY_PACKAGE])
+        .arguments(none_target_arguments(workshop)?)
+        .output(workshop)?;
+    let library = artifacts(&output)
+        .flat_map(|message| message.filenames)
+        .find(|file| file.ends_with(C_LIBRARY))
+        .with_context(|| format!("cargo built no {C_LIBRARY}"))?;
+    Ok(workshop.guest_library.get_or_init(|| library).clone())
 }
 
 fn by_package(messages: &[String]) -> Unikernels {

@@ -3,16 +3,20 @@
 //! of the project. `make run` and `make test` are this program.
 #![forbid(unsafe_code)]
 
+mod api;
 mod bench;
 mod boot;
 mod c_program;
+mod c_unikernel;
 mod cargo;
 mod console;
 mod coverage;
+mod crates;
 mod demonstration;
 mod description;
 mod dynamic;
 mod follow;
+mod fuzzing;
 mod initramfs;
 mod interrupt;
 mod libtest;
@@ -58,6 +62,10 @@ enum Command {
     Run,
     /// Measure what hypercalls cost.
     Bench(bench::Arguments),
+    /// Write docs/api anew, the public API of each crate.
+    Api,
+    /// Run the fuzz targets.
+    Fuzz(fuzzing::Arguments),
     /// Run one suite of lab/suites.toml.
     Suite {
         /// Its name.
@@ -88,6 +96,8 @@ fn run(command: Command, verbosity: Verbosity) -> Result<ExitCode> {
         Command::Test { only } => test::run(&mut workshop, &only),
         Command::Run => demonstration::run(&mut workshop),
         Command::Bench(arguments) => bench::run(&mut workshop, &arguments),
+        Command::Api => api::accept(&mut workshop),
+        Command::Fuzz(arguments) => test::run_fuzzing(&mut workshop, &arguments),
         Command::Suite { name } => test::run_suite(&mut workshop, &name),
     }
 }

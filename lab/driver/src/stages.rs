@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 
+use crate::api;
 use crate::bench;
-use crate::cargo::{self, NONE, PACKAGE_32, UNIKERNEL_PACKAGES};
+use crate::cargo::{self, C_LIBRARY_PACKAGE, C_UNIKERNELS, NONE, PACKAGE_32, UNIKERNEL_PACKAGES};
+use crate::crates;
 use crate::description::Source;
 use crate::dynamic;
+use crate::fuzzing;
 use crate::libtest::Libtest;
 use crate::packages;
 use crate::places::is_installed;
@@ -61,8 +64,20 @@ pub(crate) const STAGES: &[Stage] = &[
         run: documentation,
     },
     Stage {
-        name: "Miri on hcall-abi",
+        name: "public API",
+        run: api::stage,
+    },
+    Stage {
+        name: "crates, as for crates.io",
+        run: crates::stage,
+    },
+    Stage {
+        name: "Miri",
         run: miri,
+    },
+    Stage {
+        name: "fuzzing",
+        run: fuzzing::stage,
     },
     Stage {
         name: "oldest Rust",
@@ -185,6 +200,12 @@ fn lints_of_unikernels(workshop: &mut Workshop) -> Result<Score> {
         .arguments(none_target_arguments(workshop)?)
         .arguments(["--", "-D", "warnings"]);
     let mut score = one_check("clippy for unikernels", job, workshop)?;
+    let job = provision::cargo("cargo clippy (library for C)", workshop)
+        .arguments(["clippy", "--locked", "--target", NONE])
+        .arguments(["--package", C_LIBRARY_PACKAGE])
+        .arguments(none_target_arguments(workshop)?)
+        .arguments(["--", "-D", "warnings"]);
+    score.add(one_check("clippy for the library for C", job, workshop)?);
     let job = provision::i686_cargo("cargo clippy (32-bit unikernels)", workshop, "clippy")
         .arguments([
             "--locked",
@@ -262,20 +283,34 @@ fn documentation(workshop: &mut Workshop) -> Result<Score> {
 
 fn miri(workshop: &mut Workshop) -> Result<Score> {
     if let Err(reason) = prepare_miri(workshop) {
-        return Ok(Score::skipped("Miri on hcall-abi", reason));
+        return Ok(Score::skipped("Miri", reason));
     }
-    let job = Job::new("cargo miri", "rustup")
-        .arguments([
-            "run",
-            "nightly",
-            "cargo",
-            "miri",
-            "test",
-            "--package",
-            "hcall-abi",
-        ])
-        .environment("MIRIFLAGS", "-Zmiri-strict-provenance");
-    run_tests(job, workshop)
+    let miri = |name: &str, arguments: &[&str], flags: &str| {
+        let job = Job::new(name, "rustup")
+            .arguments(["run", "nightly", "cargo", "miri", "test", "--locked"])
+            .arguments(arguments)
+            .environment("MIRIFLAGS", flags)
+            .limit(Duration::from_secs(1200));
+        run_tests(job, workshop)
+    };
+    let mut score = miri(
+        "cargo miri (hcall-abi)",
+        &["--package", "hcall-abi"],
+        "-Zmiri-strict-provenance",
+    )?;
+    score.add(miri(
+        "cargo miri (detection)",
+        &["--package", "hcall-guest", "--test", "detect"],
+        "-Zmiri-strict-provenance",
+    )?);
+    // Decoding, dispatch, batches, rings, page walks and codecs, with inputs of the fuzzer's:
+    // those are files, and what the host does asks the kernel for time and random bytes.
+    score.add(miri(
+        "cargo miri (fuzz targets)",
+        &["--package", "hcall-fuzz-properties", "--test", "inputs"],
+        "-Zmiri-disable-isolation",
+    )?);
+    Ok(score)
 }
 
 /// Has the nightly toolchain's Miri, or says why not.
@@ -362,7 +397,9 @@ fn local_kvm(workshop: &mut Workshop) -> Result<Score> {
     let compromised = cargo::program(workshop, "hcall-suite-kvm", "compromised-vmm")?;
     let embed = cargo::program(workshop, "hcall-embed", "hcall-embed")?;
     let [examples, guests] = UNIKERNEL_PACKAGES;
-    let guests = cargo::unikernel_directory(workshop, &[examples, guests, PACKAGE_32])?;
+    let [in_c, tests_in_c] = C_UNIKERNELS;
+    let packages = [examples, guests, PACKAGE_32, in_c, tests_in_c];
+    let guests = cargo::unikernel_directory(workshop, &packages)?;
     let mut collect = Collect::default();
     let mut job = Job::new("kvm-suite", suite)
         .arguments(["--guests".as_ref(), guests.as_os_str()])

@@ -2,10 +2,7 @@
 //! The ioctls that threads may make: KVM's, by number, as `linux/kvm.h` builds them.
 
 use crate::confinement::ThreadRole;
-use kvm_bindings::{
-    kvm_interrupt, kvm_ioeventfd, kvm_irq_level, kvm_irqfd, kvm_msi, kvm_regs, kvm_sregs,
-    kvm_translation,
-};
+use kvm_bindings::{kvm_ioeventfd, kvm_irqfd, kvm_msi, kvm_regs, kvm_sregs, kvm_translation};
 
 /// The way of an argument, in the two highest bits of a request.
 const NONE: u32 = 0;
@@ -21,19 +18,18 @@ const fn request<T>(direction: u32, number: u32) -> u32 {
 /// The one that is made for each exit, which the filter looks for first.
 pub(super) const KVM_RUN: u32 = request::<()>(NONE, 0x80);
 
-/// A vCPU's registers, and the interrupts that a handler raises.
-const VCPU: [u32; 10] = [
+/// A vCPU's registers, as far as they are not in memory that KVM shares, and its guest's clock
+/// after a pause.
+const VCPU: [u32; 5] = [
     request::<kvm_regs>(READ, 0x81),
-    request::<kvm_regs>(WRITE, 0x82),
     request::<kvm_sregs>(READ, 0x83),
     request::<kvm_sregs>(WRITE, 0x84),
     request::<kvm_translation>(READ | WRITE, 0x85),
-    request::<kvm_interrupt>(WRITE, 0x86),
-    request::<()>(NONE, 0x9a), // KVM_NMI
-    request::<()>(NONE, 0xad), // KVM_KVMCLOCK_CTRL, after a pause
-    request::<kvm_irq_level>(WRITE, 0x61),
-    request::<kvm_msi>(WRITE, 0xa5),
+    request::<()>(NONE, 0xad), // KVM_KVMCLOCK_CTRL
 ];
+
+/// The interrupts that a handler gives to vCPUs.
+const SIGNAL_MSI: u32 = request::<kvm_msi>(WRITE, 0xa5);
 
 /// Doorbells and interrupts of rings, which come and go while the VM runs.
 const RINGS: [u32; 2] = [
@@ -44,7 +40,8 @@ const RINGS: [u32; 2] = [
 /// What `role` may request.
 pub(super) fn of(role: ThreadRole) -> Vec<u32> {
     match role {
-        ThreadRole::Vcpu => [&[KVM_RUN][..], &VCPU, &RINGS].concat(),
+        ThreadRole::Vcpu => [&[KVM_RUN, SIGNAL_MSI][..], &VCPU, &RINGS].concat(),
+        ThreadRole::Ring => vec![SIGNAL_MSI],
         // The rings that are left are closed by who waits for the VM.
         ThreadRole::Owner => RINGS.to_vec(),
         _ => Vec::new(),
@@ -60,19 +57,9 @@ mod tests {
     #[test]
     fn numbers_are_the_kernels() {
         assert_eq!(KVM_RUN, 0xae80);
-        let numbers = [
-            0x8090_ae81,
-            0x4090_ae82,
-            0x8138_ae83,
-            0x4138_ae84,
-            0xc018_ae85,
-            0x4004_ae86,
-            0xae9a,
-            0xaead,
-            0x4008_ae61,
-            0x4020_aea5,
-        ];
+        let numbers = [0x8090_ae81, 0x8138_ae83, 0x4138_ae84, 0xc018_ae85, 0xaead];
         assert_eq!(VCPU, numbers);
+        assert_eq!(SIGNAL_MSI, 0x4020_aea5);
         assert_eq!(RINGS, [0x4020_ae76, 0x4040_ae79]);
     }
 }

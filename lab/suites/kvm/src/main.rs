@@ -10,11 +10,14 @@
 #[path = "../../../../vmm-host/tests/sandbox/attempts.rs"]
 mod attempts;
 mod batches;
+mod c_unikernels;
 mod command;
 mod concurrent;
 mod context;
 mod context_handlers;
+mod control;
 mod embedding;
+mod external;
 mod faults;
 mod handlers;
 mod hostile;
@@ -83,6 +86,10 @@ struct Arguments {
     #[arg(long)]
     embed: Option<PathBuf>,
 
+    /// Directory with handlers that are processes: handler-process and shout
+    #[arg(long)]
+    handlers: Option<PathBuf>,
+
     /// Transports that must work here; without it, one that does not is skipped
     #[arg(long, value_enum)]
     require: Vec<Required>,
@@ -95,6 +102,11 @@ struct Arguments {
     /// The most calls that each vCPU makes where several call at once; for slow machines
     #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
     concurrent_calls: u64,
+
+    /// The calls of the guest whose handler is changed from outside; 0: no such guest, where one
+    /// that calls often enough would take too long
+    #[arg(long, default_value_t = 100_000)]
+    swapped_calls: u64,
 
     /// How many times as many calls a second a ring must make as single calls do, where two
     /// processors are there for it; without it, the figure is printed only
@@ -165,6 +177,7 @@ fn main() -> ExitCode {
     for transport in Transport::ALL {
         let wanted = working.contains(transport) || required.contains(&transport);
         suite = unikernels::add_cases(suite, &arguments.guests, transport, wanted);
+        suite = c_unikernels::add_cases(suite, &arguments.guests, transport, wanted);
         suite = batches::add_cases(
             suite,
             &arguments.guests,
@@ -205,6 +218,10 @@ fn main() -> ExitCode {
     suite = starting::add_cases(suite, &arguments.guests, working);
     if let Some(vmm) = &arguments.vmm {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);
+        let wanted = !working.is_empty();
+        suite = c_unikernels::add_command_case(suite, vmm, &arguments.guests, wanted);
+        let calls = arguments.swapped_calls;
+        suite = control::add_cases(suite, vmm, &arguments.guests, working, calls);
     }
     if let (Some(vmm), Some(plugins)) = (&arguments.plugin_vmm, &arguments.plugins) {
         let setting = plugins::Setting {
@@ -233,6 +250,14 @@ fn main() -> ExitCode {
     }
     if let Some(example) = &arguments.embed {
         suite = embedding::add_case(suite, example, working);
+    }
+    if let Some(handlers) = &arguments.handlers {
+        let setting = external::Setting {
+            handlers: handlers.clone(),
+            guests: arguments.guests.clone(),
+            vmm: arguments.vmm.clone(),
+        };
+        suite = external::add_cases(suite, &setting, wanted);
     }
     if let Some(directory) = &arguments.linux {
         suite = linux::add_cases(suite, directory, arguments.ring_calls);

@@ -35,6 +35,24 @@ use std::fs::File;
 use std::ptr;
 use std::sync::Arc;
 
+#[cfg(feature = "_fuzzing")]
+pub(crate) use elf::check as check_file;
+
+/// The numbers of a descriptor.
+///
+/// # Safety
+///
+/// As [`descriptor::read`].
+#[cfg(feature = "_fuzzing")]
+pub(crate) unsafe fn read_descriptor(
+    descriptor: *const hcall_plugin::abi::PluginDescriptor,
+) -> Result<Vec<u32>, DescriptorFault> {
+    // SAFETY: the caller's promise.
+    let checked = unsafe { descriptor::read(descriptor)? };
+    let handlers = checked.handlers.iter();
+    Ok(handlers.map(|handler| handler.number.get()).collect())
+}
+
 /// A shared object with handlers, loaded.
 ///
 /// It is unloaded when nobody has it any more: no [`Arc`] of it, no handler in a table, and no
