@@ -57,7 +57,7 @@ fn unique_path(file: &OwnedFd) -> String {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     let digits = (0..u32::BITS - serial.leading_zeros()).map(|bit| {
-        if serial >> bit & 1 == 1 {
+        if (serial >> bit) & 1 == 1 {
             "./"
         } else {
             "/"
