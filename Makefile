@@ -8,6 +8,7 @@ MAKEFLAGS += --no-print-directory
 PROVISION := lab/provision
 CARGO := $(PROVISION)/cargo.sh
 KERNEL ?= cloud
+SECONDS ?= 60
 
 # What cargo builds is kept with the rest, so that another clone builds the project only,
 # and none of what it depends on.
@@ -15,13 +16,13 @@ export HCALL_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hcall
 export CARGO_TARGET_DIR ?= $(HCALL_CACHE)/cargo
 
 # Linked statically: it may have been built in the toolchain's root, and runs outside.
-TARGET := x86_64-unknown-linux-gnu
-LAB := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release/hcall-lab
+LINUX := x86_64-unknown-linux-gnu
+LAB := $(or $(CARGO_TARGET_DIR),target)/$(LINUX)/release/hcall-lab
 
 # V=1 shows the whole output of everything that is run.
 LAB_FLAGS := $(if $(filter 1,$(V)),--verbose)
 
-.PHONY: help run test test-slow bench suite api guide module deb fmt clean lab host-packages
+.PHONY: help run test test-slow fuzz bench suite api guide module deb fmt clean lab host-packages
 
 ## help: this list
 help:
@@ -38,6 +39,10 @@ test: lab
 ## test-slow: of these the slowest alone: Linux as a guest on VMX, in an interpreter
 test-slow: lab
 	@$(LAB) $(LAB_FLAGS) test 'lab suite vmx-linux'
+
+## fuzz: every fuzz target for SECONDS=60, two at a time; TARGET=… only those so named
+fuzz: lab
+	@$(LAB) $(LAB_FLAGS) fuzz --seconds '$(SECONDS)' $(if $(TARGET),'$(TARGET)')
 
 ## bench: what hypercalls cost; BASELINE=results.json compares, CHECK=1 fails if worse
 bench: lab
@@ -73,7 +78,7 @@ clean:
 
 lab: host-packages
 	@CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static -C strip=debuginfo' \
-		$(CARGO) build --quiet --locked --release --target $(TARGET) --package hcall-lab
+		$(CARGO) build --quiet --locked --release --target $(LINUX) --package hcall-lab
 
 host-packages:
 	@$(PROVISION)/host-packages.sh

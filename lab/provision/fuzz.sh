@@ -2,7 +2,6 @@
 # fuzz.sh: builds the fuzz targets as cargo-fuzz would, without it and without a nightly
 # toolchain, and prints the directory with the programs and, on a line of its own, what
 # watches them: "AddressSanitizer" where the toolchain has its runtime, else "no sanitizer".
-# CARGO_ARGUMENTS… in the environment are not looked at; the programs run on this machine.
 . "$(dirname "$0")/common.sh"
 . "$PROVISION/own-rust.sh"
 
@@ -25,10 +24,12 @@ has_address_sanitizer() {
 
 cd "$CHECKOUT"
 watch='no sanitizer'
+cargo=(cargo)
 if ! own_rust; then
     # Linked statically, for the programs run outside of the root; with the sanitizer they
     # could not be.
     FLAGS+=(-Ctarget-feature=+crt-static)
+    cargo=("$PROVISION/in-root.sh" "$("$PROVISION/fuzz-root.sh")" cargo)
 elif has_address_sanitizer; then
     watch=AddressSanitizer
     FLAGS+=(-Zsanitizer=address)
@@ -37,5 +38,5 @@ fi
 
 CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CHECKOUT/target}/fuzz/${watch// /-}
 export CARGO_TARGET_DIR CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="${FLAGS[*]}"
-"$PROVISION/cargo.sh" build --locked --release --target "$TARGET" --manifest-path fuzz/Cargo.toml --bins >&2
+"${cargo[@]}" build --locked --release --target "$TARGET" --manifest-path fuzz/Cargo.toml --bins >&2
 printf '%s\n' "$CARGO_TARGET_DIR/$TARGET/release" "$watch"

@@ -7,7 +7,7 @@
 [[ $# -eq 0 ]] || die "usage: host-packages.sh"
 
 NEEDED=(
-    git make gcc libc6-dev ca-certificates
+    git make gcc g++ libc6-dev ca-certificates
     debian-archive-keyring mmdebstrap
     bochs bochs-term bochsbios vgabios grub-pc-bin grub-common xorriso mtools
     cpio kmod xz-utils zstd shellcheck

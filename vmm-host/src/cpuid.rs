@@ -145,9 +145,15 @@ fn kvm_feature_leaves(cpuid: &CpuId) -> Vec<u32> {
     cpuid
         .as_slice()
         .iter()
-        .filter(|entry| signature(entry) == KVM_SIGNATURE)
+        .filter(|entry| is_base(entry.function) && signature(entry) == KVM_SIGNATURE)
         .map(|entry| entry.function + KVM_FEATURES_LEAF)
         .collect()
+}
+
+/// Whether a hypervisor's block can begin there. What stands in other leaves is no signature,
+/// whatever it looks like.
+fn is_base(function: u32) -> bool {
+    (FIRST_BASE..=LAST_BASE).contains(&function) && function % BASE_STEP == 0
 }
 
 fn signature(entry: &kvm_cpuid_entry2) -> [u8; 12] {

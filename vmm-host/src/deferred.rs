@@ -51,6 +51,9 @@ use std::time::{Duration, Instant};
 
 type Waker = Box<dyn FnOnce() + Send>;
 
+/// Who is told the answer when it is put in place.
+pub(crate) type Observer = Box<dyn FnOnce(HypercallResult) + Send + Sync>;
+
 /// Where the answer is left, and who is told.
 #[derive(Default)]
 struct Slot {
@@ -134,6 +137,8 @@ pub(crate) struct Caller {
 pub struct PendingAnswer {
     slot: Arc<Slot>,
     caller: Caller,
+    /// Where calls are watched.
+    observer: Option<Observer>,
 }
 
 /// An answer that was deferred to be put to where the guest finds it: both ends of it.
@@ -142,10 +147,21 @@ pub(crate) fn defer(caller: Caller) -> (Deferred, PendingAnswer) {
     let deferred = Deferred {
         slot: Arc::clone(&slot),
     };
-    (deferred, PendingAnswer { slot, caller })
+    let pending = PendingAnswer {
+        slot,
+        caller,
+        observer: None,
+    };
+    (deferred, pending)
 }
 
 impl PendingAnswer {
+    /// Has `observer` told the answer.
+    #[cfg(feature = "watch")]
+    pub(crate) fn observe(&mut self, observer: Observer) {
+        self.observer = Some(observer);
+    }
+
     /// The vCPU that waits.
     pub fn vcpu_id(&self) -> u32 {
         self.caller.vcpu_id
@@ -186,6 +202,7 @@ impl PendingAnswer {
         let mut state = self.slot.lock();
         loop {
             if let Some(result) = state.answer {
+                drop(state);
                 return self.ready(result);
             }
             let woken = self.slot.answered.wait(state);
@@ -203,6 +220,7 @@ impl PendingAnswer {
         let mut state = self.slot.lock();
         loop {
             if let Some(result) = state.answer {
+                drop(state);
                 return Ok(self.ready(result));
             }
             let left = limit.saturating_sub(start.elapsed());
@@ -215,10 +233,11 @@ impl PendingAnswer {
         }
     }
 
-    fn ready(&self, result: HypercallResult) -> ReadyAnswer {
+    fn ready(self, result: HypercallResult) -> ReadyAnswer {
         ReadyAnswer {
             result,
             caller: self.caller,
+            observer: self.observer,
         }
     }
 }
@@ -244,9 +263,19 @@ impl Eq for PendingAnswer {}
 
 /// An answer that is there, for
 /// [`VcpuCalls::complete`](crate::VcpuCalls::complete) to put in place.
-#[derive(Debug)]
 #[must_use = "the vCPU waits for it"]
 pub struct ReadyAnswer {
     pub(crate) result: HypercallResult,
     pub(crate) caller: Caller,
+    pub(crate) observer: Option<Observer>,
+}
+
+impl fmt::Debug for ReadyAnswer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ReadyAnswer")
+            .field("result", &self.result)
+            .field("caller", &self.caller)
+            .finish_non_exhaustive()
+    }
 }

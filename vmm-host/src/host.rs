@@ -523,8 +523,11 @@ impl VcpuCalls<'_> {
             answer.caller.vcpu_id, self.vcpu.id,
             "an answer goes to the vCPU that made the call"
         );
-        let answer = self.vcpu.encode(&answer, vcpu);
-        answer_vcpu(vcpu.kvm_run(), answer);
+        let encoded = self.vcpu.encode(&answer, vcpu);
+        answer_vcpu(vcpu.kvm_run(), encoded);
+        if let Some(observer) = answer.observer {
+            observer(answer.result);
+        }
     }
 }
 

@@ -12,6 +12,26 @@ use std::fmt;
 ///
 /// No accessed and no dirty bit is set: a guest that takes a page without the latter for
 /// unchanged has to know of the write, as with a device's.
+///
+/// # Examples
+///
+/// ```
+/// use hcall_vmm::hypercall::Cpl;
+/// use hcall_vmm::memory::VirtualMemory;
+/// use hcall_vmm::paging::{AddressSpace, ControlRegisters, PageFault};
+/// use vm_memory::{GuestAddress, GuestMemoryMmap};
+///
+/// let memory = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), 0x2000)])?;
+/// // Protected mode without paging; a handler has it by `Hypercall::virtual_memory`.
+/// let space = AddressSpace::new(ControlRegisters { cr0: 1, ..Default::default() });
+/// let visible = VirtualMemory::new(&memory, space, Cpl::KERNEL);
+/// visible.write(0xffe, b"word")?;
+/// let mut word = [0; 4];
+/// visible.read(0xffe, &mut word)?;
+/// assert_eq!(&word, b"word");
+/// assert!(matches!(visible.write(0x1ffe, b"word"), Err(PageFault::OutsideMemory(_))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct VirtualMemory<'call> {
     memory: &'call dyn CopyGuestMemory,
     space: AddressSpace,

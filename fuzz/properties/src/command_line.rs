@@ -2,6 +2,7 @@
 //! Command lines: QEMU's translated, and both kinds read.
 
 use crate::input::Input;
+use hcall_vmm::extend::{Assignment, HandlerSource};
 use hcall_vmm::fuzzing::{read_command_line, translate_command_line};
 use hcall_vmm::vmm::{MemorySize, VcpuCount};
 use std::ffi::{OsStr, OsString};
@@ -41,6 +42,12 @@ fn values(text: &str) {
     if let Ok(size) = text.parse::<MemorySize>() {
         assert!((MemorySize::MIN..=MemorySize::MAX).contains(&size));
         assert_eq!(size.to_string().parse(), Ok(size));
+    }
+    if let Ok(source) = text.parse::<HandlerSource>() {
+        assert_eq!(source.to_string().parse(), Ok(source));
+    }
+    if let Err(error) = text.parse::<Assignment>() {
+        assert!(!error.to_string().is_empty());
     }
     if let Ok(count) = text.parse::<VcpuCount>() {
         assert_eq!(VcpuCount::new(count.get()), Ok(count));

@@ -21,11 +21,15 @@ mod abi;
 mod allow_list;
 mod batch;
 mod command_line;
+mod control;
 mod core_calls;
 mod cpuid;
 mod exits;
+mod handler_protocol;
 mod image;
 mod images;
+mod paging;
+mod plugin;
 mod ring_memory;
 mod ring_requests;
 pub mod seeds;
@@ -34,10 +38,14 @@ pub use abi::abi;
 pub use allow_list::allow_list;
 pub use batch::batch;
 pub use command_line::command_line;
+pub use control::control;
 pub use core_calls::core_calls;
 pub use cpuid::cpuid;
 pub use exits::exits;
+pub use handler_protocol::handler_protocol;
 pub use images::{bzimage, elf, multiboot};
+pub use paging::paging;
+pub use plugin::plugin;
 pub use ring_memory::ring_memory;
 pub use ring_requests::ring_requests;
 
@@ -58,6 +66,6 @@ macro_rules! targets {
 }
 
 targets! {
-    abi, allow_list, batch, bzimage, command_line, core_calls, cpuid, elf, exits, multiboot,
-    ring_memory, ring_requests,
+    abi, allow_list, batch, bzimage, command_line, control, core_calls, cpuid, elf, exits, handler_protocol,
+    multiboot, paging, plugin, ring_memory, ring_requests,
 }

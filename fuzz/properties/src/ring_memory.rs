@@ -4,9 +4,11 @@
 use crate::input::Input;
 use crate::machine;
 use crate::memory::Watched;
+use hcall_abi::ioctl::NumberRange;
+use hcall_abi::number::{CORE_FIRST, CORE_LAST};
 use hcall_abi::ring::{
     RingEntry, RingLayout, RingSetup, COMPLETION_HEAD, COMPLETION_TAIL, FLAG_PROCESS, HEADER_BYTES,
-    STATUS, STATUS_BROKEN, STATUS_CLOSED, SUBMISSION_TAIL,
+    RANGES_MAX, STATUS, STATUS_BROKEN, STATUS_CLOSED, SUBMISSION_TAIL,
 };
 use hcall_abi::{Gpa, Transport, TransportSet};
 use hcall_vmm::fuzzing::InlineRing;
@@ -39,11 +41,17 @@ pub fn ring_memory(data: &[u8]) {
     let shape = input.u8();
     let entries = 1 << (shape & 7);
     let layout = RingLayout::new(entries).expect("a power of two");
+    // What the VMM's own calls do with a process's arguments is theirs to say.
+    let by_process = shape & 8 == 0;
+    let mut ranges = [NumberRange::default(); RANGES_MAX];
+    (ranges[0].first, ranges[0].last) = (CORE_FIRST, CORE_LAST);
     let setup = RingSetup {
         gpa: REGION,
         bytes: layout.bytes(),
         entries,
-        flags: if shape & 8 == 0 { FLAG_PROCESS } else { 0 },
+        flags: if by_process { FLAG_PROCESS } else { 0 },
+        range_count: by_process.into(),
+        ranges,
         ..RingSetup::from_bytes(&[0; size_of::<RingSetup>()])
     };
     memory.put(DESCRIPTOR, &setup.to_bytes());
@@ -68,8 +76,7 @@ pub fn ring_memory(data: &[u8]) {
             Ok(_) => {
                 let posted = guest.word(COMPLETION_TAIL).wrapping_sub(before.0);
                 let answered = host.counters().read().calls - before.1;
-                let is_untouched = shape & 8 == 0;
-                if is_untouched && posted != 0 {
+                if posted != 0 {
                     // What the guest had written to the host's own word does not count.
                     assert!(answered <= 16, "a burst of {answered}");
                 }
@@ -80,7 +87,7 @@ pub fn ring_memory(data: &[u8]) {
     ring.end(damage);
     let status = guest.word(STATUS);
     assert_eq!(status, damage.map_or(STATUS_CLOSED, |_| STATUS_BROKEN));
-    if shape & 8 == 0 {
+    if by_process {
         memory.settle(&guest.service_writes());
     } else {
         // A kernel's calls may have it write anywhere, as they may by other ways.

@@ -67,7 +67,11 @@ pub fn ring_requests(data: &[u8]) {
         } else {
             machine.set_up(&mut input, &mut rings, &mut allowed);
         }
-        let interrupts: usize = rings.values().filter(|has| **has).count().min(1);
+        let interrupts: usize = rings
+            .values()
+            .filter(|ring| ring.has_interrupt)
+            .count()
+            .min(1);
         assert_eq!(machine.wiring.connected(), (rings.len(), interrupts));
     }
     machine.host.close_rings();
@@ -85,7 +89,7 @@ impl Machine {
         vcpu.answer()
     }
 
-    fn tear_down(&self, id: u64, rings: &mut BTreeMap<u64, bool>) {
+    fn tear_down(&self, id: u64, rings: &mut BTreeMap<u64, Ring>) {
         let answer = self.call(RING_TEARDOWN.get(), [id, 0, 0, 0]);
         match rings.remove(&id) {
             Some(_) => assert_eq!(answer, 0),
@@ -93,15 +97,20 @@ impl Machine {
         }
     }
 
-    /// A request; whether each ring has an interrupt is kept, and what may change.
+    /// A request; what came of it is kept, and what may change.
     fn set_up(
         &self,
         input: &mut Input<'_>,
-        rings: &mut BTreeMap<u64, bool>,
+        rings: &mut BTreeMap<u64, Ring>,
         allowed: &mut Vec<Range<u64>>,
     ) {
         let setup = setup(input);
         let descriptor = input.number(&EDGES);
+        let place = descriptor..descriptor.saturating_add(size_of::<RingSetup>() as u64);
+        if rings.values().any(|ring| ring.overlaps(&place)) {
+            // The ring's thread may write to it at any time.
+            return;
+        }
         self.memory.put(descriptor, &setup.to_bytes());
         let length = match input.u8() {
             0 => input.number(&EDGES),
@@ -112,18 +121,28 @@ impl Machine {
             return;
         };
         assert!(id < u64::from(RINGS), "ring {id} of {RINGS}");
-        assert_eq!(
-            rings.insert(id, setup.interrupt != 0),
-            None,
-            "ring {id} twice"
-        );
-        // It may have been written over a descriptor that was there before, or over a ring.
         let layout = RingLayout::new(setup.entries);
         let bytes = layout.expect("a ring has a good number").bytes();
         assert!(setup.entries <= ENTRIES && setup.bytes >= bytes);
         assert!(setup.gpa + bytes <= 0x9000, "a ring outside of memory");
-        allowed.push(descriptor..descriptor + size_of::<RingSetup>() as u64);
-        allowed.push(setup.gpa..setup.gpa + bytes);
+        let ring = Ring {
+            has_interrupt: setup.interrupt != 0,
+            place: setup.gpa..setup.gpa + bytes,
+        };
+        allowed.extend([place, ring.place.clone()]);
+        assert!(rings.insert(id, ring).is_none(), "ring {id} twice");
+    }
+}
+
+/// A ring that was set up.
+struct Ring {
+    has_interrupt: bool,
+    place: Range<u64>,
+}
+
+impl Ring {
+    fn overlaps(&self, place: &Range<u64>) -> bool {
+        self.place.start < place.end && place.start < self.place.end
     }
 }
 

@@ -17,6 +17,12 @@ pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ),
         ("command_line", "qemu", lines(&QEMU)),
         ("command_line", "own", lines(&OWN)),
+        ("control", "handlers", lines(&CONTROL)),
+        (
+            "control",
+            "http",
+            b"\x01GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
+        ),
         ("cpuid", "host", table()),
         ("elf", "pvh", guest(&pvh_image())),
         ("elf", "pvh-initrd", guest_with_initrd(&pvh_image())),
@@ -53,6 +59,15 @@ const OWN: [&str; 8] = [
     "--vcpus=4",
     "--transport=port",
     "-v",
+];
+
+const CONTROL: [&str; 6] = [
+    r#"{"version":1,"command":"add","number":1212383240,"source":"value:42"}"#,
+    r#"{"version":1,"command":"replace","number":1212383240,"source":"errno:EBUSY"}"#,
+    r#"{"version":1,"command":"list"}"#,
+    r#"{"version":1,"command":"remove","number":1212383240}"#,
+    r#"{"version":1,"command":"metrics"}"#,
+    r#"{"version":1,"command":"pause"}"#,
 ];
 
 /// The first byte has the arguments read.

@@ -124,6 +124,13 @@ pub const SWAPPED_VALUES: usize = 10;
 /// What the unikernel `swapped` prints before its first call.
 pub const SWAPPED_BEGINS: &str = "calling";
 
+/// `SHOUT(gpa, length)` → how many letters have become capitals: the example of a handler's
+/// process, which the unikernel `shout` asks.
+pub const SHOUT: HypercallNumber = HypercallNumber::user(0x122);
+
+/// The longest text of [`SHOUT`].
+pub const SHOUT_MOST: usize = 4096;
+
 /// `COMPARE(gva)` → 1 if the address leads somewhere, 0 if not: by KVM's translation as by the
 /// host's own walk of the page tables, or else −EBADMSG.
 pub const COMPARE: HypercallNumber = HypercallNumber::user(0x140);
@@ -154,13 +161,6 @@ pub const DEFERRED_FOR: u64 = 5;
 
 /// How many interrupts the unikernel `interrupts` has itself given.
 pub const INJECTED: u64 = 200;
-
-/// `SHOUT(gpa, length)` → how many letters have become capitals: the example of a handler's
-/// process, which the unikernel `shout` asks.
-pub const SHOUT: HypercallNumber = HypercallNumber::user(0x122);
-
-/// The longest text of [`SHOUT`].
-pub const SHOUT_MOST: usize = 4096;
 
 /// Exit status of the unikernels `concurrent` and `bench` where the other CPUs do not start.
 pub const NO_OTHER_CPUS: u8 = 77;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Nothing that this program started outlives it: Ctrl-C and its relatives end the child
-//! first, with its whole process group. (Death by SIGKILL is covered by the child's
+//! Nothing that this program started outlives it: Ctrl-C and its relatives end its
+//! children first, with their whole process groups. (Death by SIGKILL is covered by a child's
 //! parent-death signal, see `process.rs`.)
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,19 +13,19 @@ use signal_hook::iterator::Signals;
 
 use crate::process::Group;
 
-/// The child that is running; there is never more than one.
-static CHILD: Mutex<Option<(Pid, Group)>> = Mutex::new(None);
+/// The children that are running.
+static CHILDREN: Mutex<Vec<(Pid, Group)>> = Mutex::new(Vec::new());
 
-/// Ends the child and this program when it is told to end.
+/// Ends the children and this program when it is told to end.
 pub(crate) fn end_children_on_signals() -> Result<()> {
     let mut signals =
         Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for signals")?;
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
             // Held until the end: no child can be started any more.
-            let child = child();
-            if let Some((pid, group)) = *child {
-                kill(pid, group);
+            let children = children();
+            for (pid, group) in children.iter() {
+                kill(*pid, *group);
             }
             eprintln!("hcall-lab: ended by signal {signal}");
             std::process::exit(128 + signal);
@@ -40,26 +40,28 @@ pub(crate) fn register<T, E>(
     start: impl FnOnce() -> Result<T, E>,
     pid: impl FnOnce(&T) -> Pid,
 ) -> Result<T, E> {
-    let mut child = child();
+    let mut children = children();
     let started = start()?;
-    *child = Some((pid(&started), group));
+    children.push((pid(&started), group));
     Ok(started)
 }
 
 /// The child has been waited for.
-pub(crate) fn unregister() {
-    *child() = None;
+pub(crate) fn unregister(pid: Pid) {
+    children().retain(|(child, _)| *child != pid);
 }
 
-/// Ends the registered child, if it is still there.
-pub(crate) fn end_child() {
-    if let Some((pid, group)) = *child() {
-        kill(pid, group);
+/// Ends a registered child, if it is still there.
+pub(crate) fn end_child(pid: Pid) {
+    for (child, group) in children().iter() {
+        if *child == pid {
+            kill(pid, *group);
+        }
     }
 }
 
-fn child() -> MutexGuard<'static, Option<(Pid, Group)>> {
-    CHILD.lock().unwrap_or_else(PoisonError::into_inner)
+fn children() -> MutexGuard<'static, Vec<(Pid, Group)>> {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The error, that there is no such process, is what is wanted.

@@ -16,6 +16,7 @@ mod demonstration;
 mod description;
 mod dynamic;
 mod follow;
+mod fuzzing;
 mod initramfs;
 mod interrupt;
 mod libtest;
@@ -63,6 +64,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Write docs/api anew, the public API of each crate.
     Api,
+    /// Run the fuzz targets.
+    Fuzz(fuzzing::Arguments),
     /// Run one suite of lab/suites.toml.
     Suite {
         /// Its name.
@@ -94,6 +97,7 @@ fn run(command: Command, verbosity: Verbosity) -> Result<ExitCode> {
         Command::Run => demonstration::run(&mut workshop),
         Command::Bench(arguments) => bench::run(&mut workshop, &arguments),
         Command::Api => api::accept(&mut workshop),
+        Command::Fuzz(arguments) => test::run_fuzzing(&mut workshop, &arguments),
         Command::Suite { name } => test::run_suite(&mut workshop, &name),
     }
 }

@@ -225,6 +225,7 @@ impl Job {
         };
         let mut child = interrupt::register(self.group, || command.spawn(), Pid::from_child)
             .with_context(|| format!("cannot run {}", self.program.to_string_lossy()))?;
+        let pid = Pid::from_child(&child);
         // It holds writing ends of the merged streams, which would never end.
         drop(command);
         let lines = read_lines(&mut child, source);
@@ -237,10 +238,10 @@ impl Job {
         let stopped = reading.until_the_end(&lines, self.limit, watch);
         let ended_itself = matches!(stopped, Ok(None)) && ends_soon(&child);
         if !ended_itself || self.group == Group::Own {
-            interrupt::end_child();
+            interrupt::end_child(pid);
         }
         let status = child.wait().context("cannot wait for a child");
-        interrupt::unregister();
+        interrupt::unregister(pid);
         Ok(Finished {
             end: stopped?.unwrap_or(End::Exited(status?)),
             log: path,

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 
 use crate::process::{Group, Job};
 use crate::workshop::Workshop;
@@ -133,6 +133,30 @@ pub(crate) fn llvm(workshop: &Workshop, program: &str) -> Result<Job> {
         .group(Group::Callers)
         .limit(LIMIT);
     Ok(job)
+}
+
+/// The fuzz targets as programs.
+#[derive(Debug)]
+pub(crate) struct FuzzPrograms {
+    pub(crate) directory: PathBuf,
+    /// What sees them do wrong besides the processor, in words.
+    pub(crate) watched_by: String,
+}
+
+/// Builds the fuzz targets.
+pub(crate) fn fuzz_programs(workshop: &Workshop) -> Result<FuzzPrograms> {
+    println!("      building the fuzz targets");
+    let output = Job::new("fuzz.sh", script(workshop, "fuzz.sh"))
+        .limit(LIMIT)
+        .group(Group::Callers)
+        .output(workshop)?;
+    match &output[..] {
+        [.., directory, watched_by] => Ok(FuzzPrograms {
+            directory: directory.into(),
+            watched_by: watched_by.clone(),
+        }),
+        _ => bail!("lab/provision/fuzz.sh printed no two lines"),
+    }
 }
 
 /// A job that runs a command of cargo for 32-bit unikernels. A directory of its own keeps

@@ -13,6 +13,7 @@ use crate::cargo::{self, C_LIBRARY_PACKAGE, C_UNIKERNELS, NONE, PACKAGE_32, UNIK
 use crate::crates;
 use crate::description::Source;
 use crate::dynamic;
+use crate::fuzzing;
 use crate::libtest::Libtest;
 use crate::packages;
 use crate::places::is_installed;
@@ -71,8 +72,12 @@ pub(crate) const STAGES: &[Stage] = &[
         run: crates::stage,
     },
     Stage {
-        name: "Miri on hcall-abi",
+        name: "Miri",
         run: miri,
+    },
+    Stage {
+        name: "fuzzing",
+        run: fuzzing::stage,
     },
     Stage {
         name: "oldest Rust",
@@ -278,20 +283,34 @@ fn documentation(workshop: &mut Workshop) -> Result<Score> {
 
 fn miri(workshop: &mut Workshop) -> Result<Score> {
     if let Err(reason) = prepare_miri(workshop) {
-        return Ok(Score::skipped("Miri on hcall-abi", reason));
+        return Ok(Score::skipped("Miri", reason));
     }
-    let job = Job::new("cargo miri", "rustup")
-        .arguments([
-            "run",
-            "nightly",
-            "cargo",
-            "miri",
-            "test",
-            "--package",
-            "hcall-abi",
-        ])
-        .environment("MIRIFLAGS", "-Zmiri-strict-provenance");
-    run_tests(job, workshop)
+    let miri = |name: &str, arguments: &[&str], flags: &str| {
+        let job = Job::new(name, "rustup")
+            .arguments(["run", "nightly", "cargo", "miri", "test", "--locked"])
+            .arguments(arguments)
+            .environment("MIRIFLAGS", flags)
+            .limit(Duration::from_secs(1200));
+        run_tests(job, workshop)
+    };
+    let mut score = miri(
+        "cargo miri (hcall-abi)",
+        &["--package", "hcall-abi"],
+        "-Zmiri-strict-provenance",
+    )?;
+    score.add(miri(
+        "cargo miri (detection)",
+        &["--package", "hcall-guest", "--test", "detect"],
+        "-Zmiri-strict-provenance",
+    )?);
+    // Decoding, dispatch, batches, rings, page walks and codecs, with inputs of the fuzzer's:
+    // those are files, and what the host does asks the kernel for time and random bytes.
+    score.add(miri(
+        "cargo miri (fuzz targets)",
+        &["--package", "hcall-fuzz-properties", "--test", "inputs"],
+        "-Zmiri-disable-isolation",
+    )?);
+    Ok(score)
 }
 
 /// Has the nightly toolchain's Miri, or says why not.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{bail, Result};
 
+use crate::fuzzing;
 use crate::score::Score;
 use crate::stages::{Stage, STAGES};
 use crate::suite;
@@ -34,6 +35,15 @@ pub(crate) fn run(workshop: &mut Workshop, only: &[String]) -> Result<ExitCode> 
 pub(crate) fn run_suite(workshop: &mut Workshop, name: &str) -> Result<ExitCode> {
     workshop.descriptions.suite(name)?;
     let score = timed(name, || suite::run(workshop, name));
+    Ok(sum_up(workshop, &score))
+}
+
+/// Runs the fuzz targets for as long as somebody likes.
+pub(crate) fn run_fuzzing(
+    workshop: &mut Workshop,
+    arguments: &fuzzing::Arguments,
+) -> Result<ExitCode> {
+    let score = timed("fuzzing", || fuzzing::run(workshop, arguments));
     Ok(sum_up(workshop, &score))
 }
 

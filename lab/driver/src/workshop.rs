@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What every part of a run shares: places, logs, and what has been built already.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -32,19 +32,19 @@ pub(crate) struct Workshop {
     pub(crate) verbosity: Verbosity,
     pub(crate) logs: Logs,
     pub(crate) descriptions: Descriptions,
-    pub(crate) programs: OnceCell<Programs>,
-    pub(crate) dynamic: OnceCell<Dynamic>,
-    pub(crate) unikernels: OnceCell<Unikernels>,
-    pub(crate) unikernels_32: OnceCell<Unikernels>,
+    pub(crate) programs: OnceLock<Programs>,
+    pub(crate) dynamic: OnceLock<Dynamic>,
+    pub(crate) unikernels: OnceLock<Unikernels>,
+    pub(crate) unikernels_32: OnceLock<Unikernels>,
     /// The SDK for unikernels in C.
-    pub(crate) guest_library: OnceCell<PathBuf>,
-    pub(crate) kernel: OnceCell<PathBuf>,
-    pub(crate) debug_kernel: OnceCell<PathBuf>,
+    pub(crate) guest_library: OnceLock<PathBuf>,
+    pub(crate) kernel: OnceLock<PathBuf>,
+    pub(crate) debug_kernel: OnceLock<PathBuf>,
     pub(crate) modules: BTreeMap<Flavour, PathBuf>,
     /// By the directory that they were built from, and the kernel that they are for.
     pub(crate) other_modules: BTreeMap<(String, Flavour), PathBuf>,
     /// What of the installed packages the lab's guest runs.
-    pub(crate) packages: OnceCell<PathBuf>,
+    pub(crate) packages: OnceLock<PathBuf>,
     /// The machines that were booted twice, and why.
     pub(crate) retries: Vec<String>,
 }
@@ -59,16 +59,16 @@ impl Workshop {
             },
             descriptions: Descriptions::read(&places.checkout.join("lab"))?,
             places,
-            programs: OnceCell::new(),
-            dynamic: OnceCell::new(),
-            unikernels: OnceCell::new(),
-            unikernels_32: OnceCell::new(),
-            guest_library: OnceCell::new(),
-            kernel: OnceCell::new(),
-            debug_kernel: OnceCell::new(),
+            programs: OnceLock::new(),
+            dynamic: OnceLock::new(),
+            unikernels: OnceLock::new(),
+            unikernels_32: OnceLock::new(),
+            guest_library: OnceLock::new(),
+            kernel: OnceLock::new(),
+            debug_kernel: OnceLock::new(),
             modules: BTreeMap::new(),
             other_modules: BTreeMap::new(),
-            packages: OnceCell::new(),
+            packages: OnceLock::new(),
             retries: Vec::new(),
         })
     }

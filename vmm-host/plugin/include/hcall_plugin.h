@@ -116,7 +116,7 @@ struct hcall_host_functions {
 			 uint64_t length);
 	/* Translates a guest-virtual address by the guest's page tables; -EFAULT if it cannot. */
 	int32_t (*translate)(const struct hcall_plugin_call *call, uint64_t gva, uint64_t *gpa);
-	/* As read() and write(), at a guest-virtual address. */
+	/* As read() and write(), at a guest-virtual address that the caller may read or write. */
 	int32_t (*read_virtual)(const struct hcall_plugin_call *call, uint64_t gva, void *bytes,
 				uint64_t length);
 	int32_t (*write_virtual)(const struct hcall_plugin_call *call, uint64_t gva,

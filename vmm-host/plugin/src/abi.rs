@@ -156,14 +156,14 @@ pub struct HostFunctions {
     /// Puts the guest-physical address there that the guest's page tables give for a
     /// guest-virtual one; −EFAULT if none.
     pub translate: unsafe extern "C" fn(call: *const RawCall, gva: u64, gpa: *mut u64) -> i32,
-    /// As `read`, at a guest-virtual address.
+    /// As `read`, at a guest-virtual address that the caller may read.
     pub read_virtual: unsafe extern "C" fn(
         call: *const RawCall,
         gva: u64,
         bytes: *mut c_void,
         length: u64,
     ) -> i32,
-    /// As `write`, at a guest-virtual address, by whose tables a kernel could write.
+    /// As `write`, at a guest-virtual address that the caller may write.
     pub write_virtual: unsafe extern "C" fn(
         call: *const RawCall,
         gva: u64,

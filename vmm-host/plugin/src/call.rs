@@ -138,7 +138,7 @@ impl<'call> Call<'call> {
     ///
     /// # Errors
     ///
-    /// As [`translate`](Self::translate) and [`read`](Self::read).
+    /// EFAULT if the caller may not read there; else as [`translate`](Self::translate).
     pub fn read_virtual(&self, gva: u64, bytes: &mut [u8]) -> Result<(), Errno> {
         let length = bytes.len() as u64;
         // SAFETY: as in `read`.
@@ -151,7 +151,7 @@ impl<'call> Call<'call> {
     ///
     /// # Errors
     ///
-    /// As [`translate`](Self::translate) and [`write`](Self::write).
+    /// EFAULT if the caller may not write there; else as [`translate`](Self::translate).
     pub fn write_virtual(&self, gva: u64, bytes: &[u8]) -> Result<(), Errno> {
         let length = bytes.len() as u64;
         // SAFETY: as in `write`.

@@ -75,7 +75,8 @@ impl Entry {
     /// and 5-11).
     fn reserved(&self) -> u64 {
         let by_mode = match (self.mode, self.level) {
-            (PagingMode::Pae, Level::DirectoryPointers) => bits(1, 2) | bits(5, 8) | bits(52, 63),
+            // Bit 5 too, by the book; QEMU's processors set it as they set other entries'.
+            (PagingMode::Pae, Level::DirectoryPointers) => bits(1, 2) | bits(6, 8) | bits(52, 63),
             (PagingMode::Pae, _) => bits(52, 62),
             _ => 0,
         };

@@ -8,6 +8,7 @@ use super::region::{self, HostRegion};
 use super::request::Request;
 use super::service::{Burst, Service};
 use super::RingId;
+use crate::confinement::Confinement;
 use crate::hypercall::{Cpl, Mode};
 use crate::HypercallHost;
 use hcall_abi::ring_protocol::{HostHalf, RingDamage};
@@ -52,7 +53,7 @@ impl<'memory, M: GuestMemory + Send + Sync> InlineRing<'memory, M> {
             poll: config.poll,
             bell: Arc::new(Bell::new().map_err(|_| Errno::ENOMEM)?),
             interrupt: None,
-            confinement: Default::default(),
+            confinement: Confinement::default(),
         };
         Ok(Self {
             service,

@@ -62,11 +62,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// The filters that were made so far, by the role whose they are.
+type Filters = Mutex<BTreeMap<u8, Arc<Filter>>>;
+
 /// The confinement of one process. Clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     /// Made when a thread needs them, once; none where the kernel has no seccomp.
-    filters: Option<Arc<Mutex<BTreeMap<u8, Arc<Filter>>>>>,
+    filters: Option<Arc<Filters>>,
 }
 
 impl Sandbox {

@@ -6,7 +6,8 @@
 //! readings of the clock and an uncontended lock for each call: every vCPU and every ring
 //! records apart from the others, and a reader takes one of them at a time.
 //!
-//! What is measured is the time in the handler. An entry of a batch, and a call through a
+//! What is measured is the time in the handler, or until the answer of one that
+//! [defers](crate::Hypercall::defer) it. An entry of a batch, and a call through a
 //! ring, is counted under its own number; `BATCH` is counted too, with the whole of its time.
 //!
 //! | module | is for |

@@ -4,9 +4,9 @@
 use super::report::NumberStats;
 use crate::hypercall::{Hypercall, Request};
 use crate::stats::{shard_of, SHARDS};
-use hcall_abi::HypercallNumber;
+use hcall_abi::{encode_result, HypercallNumber};
 use hdrhistogram::Histogram;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 /// Longest time that is told from longer ones: an hour, in nanoseconds.
@@ -33,6 +33,24 @@ pub(super) struct Sample {
     pub(super) latency: Histogram<u64>,
 }
 
+/// What became of a call.
+#[derive(Clone, Copy)]
+enum Fate {
+    Answered,
+    Failed,
+    Panicked,
+}
+
+impl Fate {
+    fn of(answer: i64) -> Self {
+        if answer < 0 {
+            Self::Failed
+        } else {
+            Self::Answered
+        }
+    }
+}
+
 impl Sample {
     fn new() -> Self {
         Self {
@@ -55,23 +73,41 @@ impl Sample {
 }
 
 impl Record {
-    /// Records the call that `answer` answers.
+    /// Records the call that `answer` answers; if it defers the answer, when that is there.
     pub(crate) fn time<'call>(
-        &self,
+        self: &Arc<Self>,
         call: &mut Hypercall<'call>,
         answer: impl FnOnce(&mut Hypercall<'call>) -> i64,
     ) -> i64 {
         let start = Instant::now();
         let answer = answer(call);
+        let shard = shard_of(call.origin());
+        let fate = match call.request.as_deref_mut() {
+            Some(Request::Panicked { .. }) => Fate::Panicked,
+            Some(Request::Defer(pending)) if answer >= 0 => {
+                let record = Arc::clone(self);
+                pending.observe(Box::new(move |result| {
+                    record.add(shard, start, Fate::of(encode_result(result)));
+                }));
+                return answer;
+            }
+            _ => Fate::of(answer),
+        };
+        self.add(shard, start, fate);
+        answer
+    }
+
+    /// Adds a call that began at `start` and is answered now.
+    fn add(&self, shard: usize, start: Instant, fate: Fate) {
         let elapsed = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let panicked = matches!(call.request.as_deref(), Some(Request::Panicked { .. }));
-        let shard = self.shards[shard_of(call.origin())].get_or_init(Box::default);
-        let mut sample = shard.lock();
-        sample.panicked += u64::from(panicked);
-        sample.failed += u64::from(answer < 0 && !panicked);
+        let mut sample = self.shards[shard].get_or_init(Box::default).lock();
+        match fate {
+            Fate::Answered => {}
+            Fate::Failed => sample.failed += 1,
+            Fate::Panicked => sample.panicked += 1,
+        }
         sample.total = sample.total.saturating_add(elapsed);
         sample.latency.saturating_record(elapsed.max(1));
-        answer
     }
 
     /// What has been recorded so far.

@@ -5,6 +5,7 @@
 #[path = "../host/fake_vcpu.rs"]
 mod fake_vcpu;
 
+mod document;
 mod hostile;
 mod http;
 mod requests;

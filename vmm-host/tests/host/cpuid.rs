@@ -100,6 +100,26 @@ fn base_beside_several_other_hypervisors() {
     assert_eq!(advertise(&mut cpuid, &host), Ok(FIRST_BASE + 2 * BASE_STEP));
 }
 
+/// KVM's signature in a leaf that begins no block: the last of all leaves among them, which
+/// none follows.
+#[test]
+fn signature_anywhere_else_is_none() {
+    let host = advertisement(TransportSet::EMPTY.with(Transport::Instruction));
+    for leaf in [0, FIRST_BASE + 3, LAST_BASE + BASE_STEP, u32::MAX] {
+        let entries = [
+            entry(leaf, b"KVMKVMKVM\0\0\0"),
+            entry(leaf.wrapping_add(1), &[0; 12]),
+        ];
+        let mut cpuid = CpuId::from_entries(&entries).unwrap();
+        advertise(&mut cpuid, &host).unwrap();
+        assert_eq!(
+            read(&cpuid, leaf.wrapping_add(1)).eax,
+            u32::MAX,
+            "{leaf:#x}"
+        );
+    }
+}
+
 #[test]
 fn no_room_is_an_error_that_changes_nothing() {
     let host = advertisement(TransportSet::EMPTY.with(Transport::Port));

@@ -137,7 +137,7 @@ const RESERVED: [(PagingMode, Level, u64, u32); 22] = [
     (PagingMode::Bits32Large, Level::Directory, LARGE, 21),
     (PagingMode::Pae, Level::DirectoryPointers, 0, 1),
     (PagingMode::Pae, Level::DirectoryPointers, 0, 2),
-    (PagingMode::Pae, Level::DirectoryPointers, 0, 5),
+    (PagingMode::Pae, Level::DirectoryPointers, 0, 6),
     (PagingMode::Pae, Level::DirectoryPointers, 0, 8),
     (PagingMode::Pae, Level::DirectoryPointers, 0, 52),
     (PagingMode::Pae, Level::DirectoryPointers, 0, 63),

@@ -115,7 +115,7 @@ fn batch(policy: PanicPolicy) -> (Vec<i64>, (i64, Disposition)) {
     let results = (0..3).map(|index| {
         let mut bytes = [0; size_of::<BatchEntry>()];
         memory.read_slice(&mut bytes, place(index)).unwrap();
-        BatchEntry::from_bytes(&bytes).result as i64
+        BatchEntry::from_bytes(&bytes).result
     });
     (results.collect(), ended)
 }

@@ -8,6 +8,7 @@ use hcall_abi::{Errno, HypercallNumber, Transport};
 use hcall_vmm::core_calls::CoreServices;
 use hcall_vmm::watch::{NumberStats, StatsTable};
 use hcall_vmm::{Disposition, HypercallHost};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
@@ -145,6 +146,33 @@ fn vcpus_record_at_once_and_nothing_is_lost() {
         }
     });
     assert_eq!(of(&host, MIXED).calls(), 8 * CALLS);
+}
+
+#[test]
+fn a_call_whose_answer_is_deferred_takes_until_it_is_there() {
+    let (host, _memory) = watching();
+    let deferred = Arc::new(Mutex::new(None));
+    let kept = Arc::clone(&deferred);
+    host.hypercalls()
+        .register(MIXED, move |call| {
+            *kept.lock().unwrap() = Some(call.defer()?);
+            Ok(0)
+        })
+        .unwrap();
+    for result in [Ok(3), Err(Errno::EIO)] {
+        let mut vcpu = FakeVcpu::new();
+        vcpu.trap(MIXED.get().into(), [0; 4]);
+        let disposition = host.dispatch(&mut vcpu, 0, Transport::Instruction);
+        let Disposition::Wait(pending) = disposition else {
+            panic!("{disposition:?}");
+        };
+        thread::sleep(PAUSE);
+        deferred.lock().unwrap().take().unwrap().answer(result);
+        host.complete(&mut vcpu, pending.wait());
+    }
+    let stats = of(&host, MIXED);
+    assert_eq!((stats.calls(), stats.failed()), (2, 1));
+    assert!(stats.total() >= 2 * PAUSE);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::fake_vcpu::{call, host, FakeVcpu, MEMORY_SIZE};
 use hcall_vmm::{
     Callers, Disposition, Errno, HypercallHost, HypercallNumber, StopReason, TableError, Transport,
 };
+use kvm_bindings::kvm_sregs;
 use std::sync::OnceLock;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
@@ -93,8 +94,8 @@ fn guest_memory_is_copied_within_its_bounds() {
     let end = MEMORY_SIZE as u64;
     for is_virtual in [0, 1] {
         memory.write_slice(&text, GuestAddress(0x1001)).unwrap();
-        let answer = call(&host, COPY.get(), [0x1001, 0x8003, 5000, is_virtual]);
-        assert_eq!(answer, 5000);
+        let copy = |from, to, length| copy(&host, [from, to, length, is_virtual]);
+        assert_eq!(copy(0x1001, 0x8003, 5000), 5000);
         let mut copied = vec![0; text.len()];
         memory
             .read_slice(&mut copied, GuestAddress(0x8003))
@@ -112,7 +113,7 @@ fn guest_memory_is_copied_within_its_bounds() {
             (0, u64::MAX - 1, 4),
             (0x1000, end - 4096, 4097),
         ] {
-            let answer = call(&host, COPY.get(), [from, to, length, is_virtual]);
+            let answer = copy(from, to, length);
             assert_eq!(answer, errno(Errno::EFAULT), "{from:#x} {to:#x} {length}");
         }
         // All or nothing, also where the first page is there.
@@ -121,8 +122,38 @@ fn guest_memory_is_copied_within_its_bounds() {
             .read_slice(&mut last, GuestAddress(end - 4096))
             .unwrap();
         assert_eq!(last, [0; 4096]);
-        assert_eq!(call(&host, COPY.get(), [end, end, 0, is_virtual]), 0);
+        assert_eq!(copy(0x1000, 0x1000, 0), 0);
     }
+}
+
+/// Makes the call of a guest whose paging is off.
+fn copy(host: &HypercallHost, arguments: [u64; 4]) -> i64 {
+    let mut vcpu = FakeVcpu::new();
+    vcpu.special.set(Some(kvm_sregs::default()));
+    vcpu.trap(COPY.get().into(), arguments);
+    let disposition = host.dispatch(&mut vcpu, 0, Transport::Instruction);
+    assert_eq!(disposition, Disposition::Resume);
+    vcpu.answer()
+}
+
+/// Where KVM does not say how addresses are translated.
+#[test]
+fn guest_virtual_memory_is_kvm_s_to_say() {
+    let (host, _memory) = host_with_plugin();
+    assert_eq!(call(&host, COPY.get(), [0, 0, 1, 1]), errno(Errno::EIO));
+}
+
+#[test]
+fn core_calls_are_no_plugin_s() {
+    let core = format!("-DSECOND={}", hcall_vmm::abi::number::ECHO.get());
+    let plugin = load(&build_c("vmm-host/tests/plugin/faulty.c", &[&core]));
+    let (host, _memory) = host();
+    let refused = plugin.register(host.hypercalls());
+    assert_eq!(
+        refused,
+        Err(TableError::CoreCall(hcall_vmm::abi::number::ECHO))
+    );
+    assert!(!host.hypercalls().contains(SUM));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 #![no_main]
 
 use hcall_guest::unikernel::{entry, println};
-use hcall_guest::{hcall2, CallError, Errno};
+use hcall_guest::{hcall2, Errno, Error};
 use hcall_lab_contract::{SHOUT, SHOUT_MOST};
 
 entry!(main);
@@ -28,7 +28,7 @@ fn main() {
     println!("the handler answers");
 }
 
-fn shout(text: &mut [u8]) -> Result<u64, CallError> {
+fn shout(text: &mut [u8]) -> Result<u64, Error> {
     let gpa = text.as_mut_ptr().expose_provenance() as u64;
     hcall2(SHOUT, gpa, text.len() as u64)
 }

@@ -104,6 +104,7 @@ fn leads(gva: u32) -> bool {
 
 /// Turns paging on, checks `due`, compares random addresses, and turns it off.
 fn page(kind: &str, root: u64, features: u32, due: &[(u32, bool)]) {
+    println!("{kind}");
     // SAFETY: the tables at `root` map all that this guest uses to itself.
     unsafe { turn_on(root as u32, features) };
     for (gva, due) in due {

@@ -41,13 +41,16 @@ pub(crate) enum Clock {
     IsInUse,
 }
 
+/// What is done to the programs, by its name.
+type Fault = (&'static str, fn(&Programs) -> CaseResult);
+
 pub(crate) fn add_cases<'a>(
     mut suite: Suite<'a>,
     programs: Programs,
     clock: Clock,
     working: TransportSet,
 ) -> Suite<'a> {
-    let cases: [(&str, fn(&Programs) -> CaseResult); 13] = [
+    let cases: [Fault; 13] = [
         ("the console's disk is full", full_console),
         ("there is no standard output or input", closed_console),
         ("the console's reader has gone", broken_console),

@@ -15,6 +15,7 @@ mod command;
 mod concurrent;
 mod context;
 mod context_handlers;
+mod control;
 mod embedding;
 mod external;
 mod faults;
@@ -27,6 +28,7 @@ mod linux_processors;
 mod mixing;
 mod modes;
 mod multiboot;
+mod plugin_swaps;
 mod plugins;
 mod probing;
 mod ring;
@@ -100,6 +102,11 @@ struct Arguments {
     /// The most calls that each vCPU makes where several call at once; for slow machines
     #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
     concurrent_calls: u64,
+
+    /// The calls of the guest whose handler is changed from outside; 0: no such guest, where one
+    /// that calls often enough would take too long
+    #[arg(long, default_value_t = 100_000)]
+    swapped_calls: u64,
 
     /// How many times as many calls a second a ring must make as single calls do, where two
     /// processors are there for it; without it, the figure is printed only
@@ -213,6 +220,8 @@ fn main() -> ExitCode {
         suite = command::add_cases(suite, vmm, &arguments.guests, working);
         let wanted = !working.is_empty();
         suite = c_unikernels::add_command_case(suite, vmm, &arguments.guests, wanted);
+        let calls = arguments.swapped_calls;
+        suite = control::add_cases(suite, vmm, &arguments.guests, working, calls);
     }
     if let (Some(vmm), Some(plugins)) = (&arguments.plugin_vmm, &arguments.plugins) {
         let setting = plugins::Setting {

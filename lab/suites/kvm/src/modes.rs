@@ -118,7 +118,7 @@ fn addresses(guest: &Path, offered: TransportSet) -> CaseResult {
     equal(
         "console",
         run.console.as_str(),
-        "addresses of 32 bits agree\n",
+        "32 bits\n32 bits, large\nPAE\naddresses of 32 bits agree\n",
     )?;
     Ok(Verdict::Pass)
 }

@@ -2,6 +2,7 @@
 //! `hcall-vmm --plugin`: handlers in shared objects answer a guest. The command is linked
 //! dynamically there, as this program is not.
 
+use crate::plugin_swaps::{swap, CALLS};
 use hcall_abi::TransportSet;
 use hcall_ktap::{CaseResult, Suite, Verdict};
 use std::path::{Path, PathBuf};
@@ -28,16 +29,20 @@ pub(crate) fn add_cases<'a>(
     setting: &Setting,
     working: TransportSet,
 ) -> Suite<'a> {
-    let [answer, twice, is_static] = [setting.clone(), setting.clone(), setting.clone()];
+    let [answer, swaps] = [setting.clone(), setting.clone()];
+    let [twice, is_static] = [setting.clone(), setting.clone()];
+    let if_working = move |case: &dyn Fn() -> CaseResult| match working.is_empty() {
+        true => Ok(Verdict::Skip("no transport works on this machine".into())),
+        false => case(),
+    };
     suite
         .case(
             "plugins: in C and in Rust, they answer a guest",
-            move || {
-                if working.is_empty() {
-                    return Ok(Verdict::Skip("no transport works on this machine".into()));
-                }
-                answer_a_guest(&answer)
-            },
+            move || if_working(&|| answer_a_guest(&answer)),
+        )
+        .case(
+            format!("plugins: handlers come and go during {CALLS} calls"),
+            move || if_working(&|| swap(&swaps)),
         )
         .case("plugins: two cannot have one number", move || {
             refuse_a_number_taken(&twice)

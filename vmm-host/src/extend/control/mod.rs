@@ -28,6 +28,25 @@ mod server;
 mod service;
 mod socket;
 
+#[cfg(feature = "_fuzzing")]
+pub(crate) mod doors {
+    //! What a connection gives to the service, for `fuzzing`.
+
+    use super::{http, protocol, ControlService};
+
+    pub(crate) fn answer(service: &ControlService, line: &[u8]) -> String {
+        service.answer(line, Vec::new())
+    }
+
+    pub(crate) fn answer_http(service: &ControlService, head: &[u8]) -> Vec<u8> {
+        http::answer(head, || service.metrics())
+    }
+
+    pub(crate) fn is_success(answer: &[u8]) -> Option<bool> {
+        protocol::parse_answer(answer).map(|outcome| outcome.is_ok())
+    }
+}
+
 pub use server::ControlServer;
 pub use service::{ControlService, Machine, MachineState};
 pub use socket::{BindError, ControlSocket};

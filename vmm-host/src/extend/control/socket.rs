@@ -25,7 +25,7 @@ pub enum BindError {
     #[error("{0} is there and no socket; give another path, or remove it")]
     NoSocket(PathBuf),
     /// A name that no socket can have.
-    #[error("{0} is no name for a socket: it has at most 107 bytes, none of them zero")]
+    #[error("{0} is no name for a socket: it has at most 108 bytes, none of them zero")]
     Name(PathBuf),
     /// Anything else.
     #[error("cannot make the control socket {path}")]
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn names_that_cannot_be() {
-        let long = "x".repeat(108);
+        let long = "x".repeat(109);
         assert!(matches!(
             ControlSocket::bind(Path::new(&long)),
             Err(BindError::Name(_))

@@ -24,7 +24,7 @@ const INTERPRETER: u32 = 3;
 /// # Errors
 ///
 /// [`ElfFault`]
-pub(super) fn check(file: &[u8]) -> Result<(), ElfFault> {
+pub(crate) fn check(file: &[u8]) -> Result<(), ElfFault> {
     if !file.starts_with(MAGIC) {
         return Err(ElfFault::NotElf);
     }

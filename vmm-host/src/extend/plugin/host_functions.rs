@@ -11,9 +11,6 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr;
 use std::slice;
 
-/// Bytes of a guest's page: what is mapped is mapped in these.
-const PAGE: u64 = 4096;
-
 /// Longest message that is logged, in bytes.
 const MESSAGE_LIMIT: u64 = 64 * 1024;
 
@@ -245,12 +242,7 @@ unsafe extern "C" fn read_virtual(
     answer(|| {
         // SAFETY: as in `read`.
         let (call, bytes) = unsafe { (call_of(call)?, bytes_of_mut(bytes, length)?) };
-        let mut rest = bytes;
-        for (gpa, length) in pages(call, gva, rest.len())? {
-            let (part, others) = rest.split_at_mut(length);
-            call.memory().read(gpa, part)?;
-            rest = others;
-        }
+        call.read_virtual(gva, bytes)?;
         Ok(0)
     })
 }
@@ -264,32 +256,9 @@ unsafe extern "C" fn write_virtual(
     answer(|| {
         // SAFETY: as in `write`.
         let (call, bytes) = unsafe { (call_of(call)?, bytes_of(bytes, length)?) };
-        let pages = pages(call, gva, bytes.len())?;
-        let is_memory = |(gpa, length): &(Gpa, usize)| call.memory().contains(*gpa, *length);
-        if !pages.iter().all(is_memory) {
-            return Err(Errno::EFAULT);
-        }
-        let mut rest = bytes;
-        for (gpa, length) in pages {
-            let (part, others) = rest.split_at(length);
-            call.memory().write(gpa, part)?;
-            rest = others;
-        }
+        call.write_virtual(gva, bytes)?;
         Ok(0)
     })
-}
-
-/// The pieces of guest-physical memory that `length` bytes of virtual memory are.
-fn pages(call: &Hypercall<'_>, gva: u64, length: usize) -> Result<Vec<(Gpa, usize)>, Errno> {
-    let end = gva.checked_add(length as u64).ok_or(Errno::EFAULT)?;
-    let mut pieces = Vec::new();
-    let mut place = gva;
-    while place < end {
-        let next = (place | (PAGE - 1)).saturating_add(1).min(end);
-        pieces.push((call.translate(place)?, (next - place) as usize));
-        place = next;
-    }
-    Ok(pieces)
 }
 
 unsafe extern "C" fn registers(call: *mut RawCall, registers: *mut Registers) -> i32 {

@@ -35,6 +35,24 @@ use std::fs::File;
 use std::ptr;
 use std::sync::Arc;
 
+#[cfg(feature = "_fuzzing")]
+pub(crate) use elf::check as check_file;
+
+/// The numbers of a descriptor.
+///
+/// # Safety
+///
+/// As [`descriptor::read`].
+#[cfg(feature = "_fuzzing")]
+pub(crate) unsafe fn read_descriptor(
+    descriptor: *const hcall_plugin::abi::PluginDescriptor,
+) -> Result<Vec<u32>, DescriptorFault> {
+    // SAFETY: the caller's promise.
+    let checked = unsafe { descriptor::read(descriptor)? };
+    let handlers = checked.handlers.iter();
+    Ok(handlers.map(|handler| handler.number.get()).collect())
+}
+
 /// A shared object with handlers, loaded.
 ///
 /// It is unloaded when nobody has it any more: no [`Arc`] of it, no handler in a table, and no
@@ -54,6 +72,8 @@ use std::sync::Arc;
 /// # }
 /// ```
 pub struct Plugin {
+    /// What messages and the table call its file.
+    file: String,
     descriptor: Checked,
     state: *mut c_void,
     /// Where the plugin finds its host; it has the address.
@@ -108,6 +128,7 @@ impl Plugin {
             "a plugin is loaded"
         );
         Ok(Arc::new(Self {
+            file: name.into(),
             descriptor,
             state,
             host,
@@ -149,26 +170,14 @@ impl Plugin {
     ///
     /// # Errors
     ///
-    /// [`TableError`] for the first number that has a handler already.
+    /// [`TableError`] for the first number that has a handler already, or is in the core range.
     pub fn register(self: &Arc<Self>, table: &HypercallTable) -> Result<(), TableError> {
-        let mut registered = Vec::new();
-        for handler in self.descriptor.handlers.iter().copied() {
-            let plugin = Arc::clone(self);
+        let handlers = self.descriptor.handlers.iter().map(|handler| {
+            let (handler, plugin) = (*handler, Arc::clone(self));
             let answer = move |call: &mut Hypercall<'_>| plugin.answer(handler, call);
-            let done = match handler.callers {
-                None => table.register(handler.number, answer),
-                Some(callers) => table.register_for(callers, handler.number, answer),
-            };
-            if let Err(error) = done {
-                for number in registered {
-                    // Gone already if somebody else removed it meanwhile.
-                    let _ = table.remove(number);
-                }
-                return Err(error);
-            }
-            registered.push(handler.number);
-        }
-        Ok(())
+            (handler.number, handler.callers, answer)
+        });
+        table.register_all_from(&format!("plugin:{}", self.file), handlers)
     }
 
     fn find(&self, number: HypercallNumber) -> Option<&PluginHandler> {

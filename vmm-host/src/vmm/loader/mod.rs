@@ -13,6 +13,7 @@
 
 mod acpi;
 mod bzimage;
+mod elf_headers;
 mod multiboot;
 mod pvh;
 mod reset_vector;
@@ -89,6 +90,12 @@ pub enum LoadError {
          'unikernel', or build Linux with CONFIG_PVH"
     )]
     NoPvhNote(PathBuf),
+    /// ELF headers that would have the loader read for hours.
+    #[error(
+        "{0} has more ELF program headers, or longer notes, than a guest has any use for: it is \
+         damaged"
+    )]
+    Headers(PathBuf),
     /// A Multiboot image that cannot be loaded.
     #[error("{path} is a Multiboot image that cannot be loaded")]
     Multiboot {

@@ -3,8 +3,8 @@
 //! (Xen, "x86/HVM direct boot ABI").
 
 use super::{
-    acpi, load_initrd, low_memory_size, usable_ranges, Entry, Guest, Initrd, LoadError,
-    COMMAND_LINE, HIGH_MEMORY_START, MEMORY_MAP, MODULE_LIST, START_INFO,
+    acpi, elf_headers, load_initrd, low_memory_size, usable_ranges, Entry, Guest, Initrd,
+    LoadError, COMMAND_LINE, HIGH_MEMORY_START, MEMORY_MAP, MODULE_LIST, START_INFO,
 };
 use hcall_abi::Gpa;
 use linux_loader::configurator::pvh::PvhBootConfigurator;
@@ -29,6 +29,9 @@ pub(super) fn load(
     image: &mut File,
     guest: Guest<'_>,
 ) -> Result<Entry, LoadError> {
+    if !elf_headers::are_modest(image) {
+        return Err(LoadError::Headers(guest.kernel.into()));
+    }
     let loaded = Elf::load(memory, None, image, None).map_err(|source| LoadError::Image {
         path: guest.kernel.into(),
         memory: low_memory_size(memory) >> 20,
