@@ -110,7 +110,7 @@ impl Default for Sandbox {
     }
 }
 
-fn filter_for(filters: &Mutex<BTreeMap<u8, Arc<Filter>>>, role: ThreadRole) -> Arc<Filter> {
+fn filter_for(filters: &Filters, role: ThreadRole) -> Arc<Filter> {
     // A filter is put there whole.
     let mut filters = filters.lock().unwrap_or_else(PoisonError::into_inner);
     let filter = filters
