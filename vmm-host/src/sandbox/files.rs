@@ -7,7 +7,8 @@ use landlock::{
     Scope, ABI,
 };
 use std::path::Path;
-use std::{fmt, fs, io};
+use std::time::Duration;
+use std::{fmt, fs, io, thread};
 
 /// The newest version whose rights are given up; older kernels give up those they know.
 const NEWEST: ABI = ABI::V10;
@@ -102,8 +103,24 @@ fn restrict(removable: Option<PathFd>) -> Result<RestrictionStatus, RulesetError
         .restrict_self()
 }
 
+/// How often, and at what intervals, threads are counted that are perhaps about to end: one
+/// that was joined is in the kernel's list a little longer.
+const COUNTS: usize = 10;
+const COUNT_INTERVAL: Duration = Duration::from_micros(100);
+
 /// How many threads the process has besides this one; none where that is not said.
 fn other_threads() -> usize {
-    let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-    threads.saturating_sub(1)
+    let count = || {
+        let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+        threads.saturating_sub(1)
+    };
+    let mut others = count();
+    for _ in 1..COUNTS {
+        if others == 0 {
+            break;
+        }
+        thread::sleep(COUNT_INTERVAL);
+        others = count();
+    }
+    others
 }
