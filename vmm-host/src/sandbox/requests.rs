@@ -12,7 +12,7 @@ const READ: u32 = 2;
 /// A request of KVM's with an argument of type `T`.
 const fn request<T>(direction: u32, number: u32) -> u32 {
     const KVMIO: u32 = 0xae;
-    direction << 30 | (size_of::<T>() as u32) << 16 | KVMIO << 8 | number
+    (direction << 30) | ((size_of::<T>() as u32) << 16) | (KVMIO << 8) | number
 }
 
 /// The one that is made for each exit, which the filter looks for first.
