@@ -40,7 +40,7 @@ fn listings(kind: &str) -> Vec<(String, String)> {
 #[test]
 fn listings_are_pieces_of_the_examples() {
     let listings = listings("listing");
-    assert_eq!(listings.len(), 9);
+    assert_eq!(listings.len(), 10);
     for (name, text) in listings {
         let file = read(&repository().join(&name));
         assert!(file.contains(&text), "{name} does not hold\n{text}");

@@ -9,9 +9,11 @@
 //! | `memory` | guest memory that may not be left, and whose changes are seen |
 //! | `vcpu` | a vCPU whose exits the input decides |
 //! | `machine` | a host with everything registered, and its rules |
+//! | `guest_half` | the other half of a ring, for `ring_memory` |
 //! | `image` | files for loaders |
 //! | the others | a target each |
 
+mod guest_half;
 mod input;
 mod machine;
 mod memory;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A ring whose memory the guest writes as it likes, between bursts of its service.
 
+use crate::guest_half::guest_half;
 use crate::input::Input;
 use crate::machine;
 use crate::memory::Watched;
@@ -41,6 +42,10 @@ pub fn ring_memory(data: &[u8]) {
     let shape = input.u8();
     let entries = 1 << (shape & 7);
     let layout = RingLayout::new(entries).expect("a power of two");
+    if shape >> 4 == 0xf && REGION + layout.bytes() <= MEMORY as u64 {
+        guest_half(memory, REGION, layout, &mut input);
+        return memory.settle(&[REGION..REGION + layout.bytes(), 0..0]);
+    }
     // What the VMM's own calls do with a process's arguments is theirs to say.
     let by_process = shape & 8 == 0;
     let mut ranges = [NumberRange::default(); RANGES_MAX];

@@ -13,8 +13,7 @@ use std::time::Duration;
 const EXIT_STATUS: &str = "\
 Exit status: the guest's own; 0 also when it reset the machine or halted, or `hcall-vmm ctl` ended \
 it; 2 when the command line is wrong; 125 when there was no VM to run; 126 when the guest called \
-PANIC, shut down, or KVM ended it, or a handler panicked and --end-on-panic was given; 128 + N when \
-signal N ended the VM.";
+PANIC, shut down, or KVM ended it, and when --end-on-panic did; 128 + N when signal N ended the VM.";
 
 /// Boots unikernels and Linux, and answers their hypercalls.
 #[derive(Debug, Parser)]

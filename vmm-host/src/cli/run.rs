@@ -15,6 +15,7 @@ use anyhow::Context;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::Read;
+use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Arc;
 use std::thread;
@@ -59,7 +60,7 @@ pub(super) fn run(
     let host = vm.hypercall_host();
     // Everything is open. What is started from here on never sees a path.
     if let Some(sandbox) = &sandbox {
-        enclose(sandbox)?;
+        enclose(sandbox, control.as_ref().map(ControlSocket::directory))?;
     }
     handlers::register(processes, &installer, vm.hypercalls())?;
     let signal = stop_on_signal(vm.stopper(), confinement.clone())?;
@@ -128,10 +129,12 @@ fn status(end: &End, signal: u8) -> u8 {
 const UNCONFINED: &str = "cannot confine a thread; --no-sandbox runs without";
 
 /// Gives up what the running VM does not need, and says what this kernel has for it.
-fn enclose(sandbox: &Sandbox) -> anyhow::Result<()> {
-    let enclosure = sandbox
-        .enclose()
-        .context("cannot confine the VM; --no-sandbox runs without")?;
+fn enclose(sandbox: &Sandbox, removable: Option<&Path>) -> anyhow::Result<()> {
+    let enclosure = match removable {
+        None => sandbox.enclose(),
+        Some(directory) => sandbox.enclose_but_removal(directory),
+    };
+    let enclosure = enclosure.context("cannot confine the VM; --no-sandbox runs without")?;
     if enclosure.lacks_a_layer() {
         tracing::warn!("the sandbox is incomplete: {enclosure}");
     } else {

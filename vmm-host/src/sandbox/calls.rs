@@ -104,6 +104,10 @@ const CONTROL: &[c_long] = &[
     libc::SYS_sendmsg,
 ];
 
+/// Who has built the VM removes its control socket, once it has seen that it is still the same:
+/// where Landlock lets, if at all.
+const OWNER: &[c_long] = &[libc::SYS_newfstatat, libc::SYS_unlink];
+
 /// Flags of a thread, as the C libraries set them: it shares everything. With CLONE_DETACHED
 /// (musl), which means nothing.
 const THREAD: u64 = (libc::CLONE_VM
@@ -133,7 +137,8 @@ pub(super) fn of(role: ThreadRole) -> Vec<Allowed> {
     match role {
         ThreadRole::Vcpu | ThreadRole::ExternalHandler => allowed.extend(plain(EVENTS)),
         ThreadRole::Control => allowed.extend(plain(CONTROL)),
-        ThreadRole::Ring | ThreadRole::ConsoleInput | ThreadRole::Signals | ThreadRole::Owner => {}
+        ThreadRole::Owner => allowed.extend(plain(OWNER)),
+        ThreadRole::Ring | ThreadRole::ConsoleInput | ThreadRole::Signals => {}
     }
     if starts_threads(role) {
         allowed.extend(starting_threads());

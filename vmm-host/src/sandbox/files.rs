@@ -2,10 +2,13 @@
 //! Giving up every path, by Landlock, and every new privilege.
 
 use landlock::{
-    Access, AccessFs, AccessNet, CompatLevel, Compatible, RestrictSelfAttr, RestrictionStatus,
-    Ruleset, RulesetAttr, RulesetError, RulesetStatus, Scope, ABI,
+    Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, RestrictSelfAttr,
+    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus,
+    Scope, ABI,
 };
-use std::{fmt, fs, io};
+use std::path::Path;
+use std::time::Duration;
+use std::{fmt, fs, io, thread};
 
 /// The newest version whose rights are given up; older kernels give up those they know.
 const NEWEST: ABI = ABI::V10;
@@ -68,10 +71,12 @@ impl fmt::Display for Enclosure {
     }
 }
 
-pub(super) fn enclose(filters_calls: bool) -> io::Result<Enclosure> {
-    // Before Landlock: afterwards /proc cannot be read.
+pub(super) fn enclose(filters_calls: bool, removable: Option<&Path>) -> io::Result<Enclosure> {
+    // Before Landlock: afterwards /proc cannot be read, and no path opened.
     let others = other_threads();
-    let status = restrict().map_err(io::Error::other)?;
+    let removable = removable.map(PathFd::new).transpose();
+    let removable = removable.map_err(io::Error::other)?;
+    let status = restrict(removable).map_err(io::Error::other)?;
     let file_access = match status.ruleset {
         RulesetStatus::FullyEnforced => FileAccess::None,
         RulesetStatus::PartiallyEnforced => FileAccess::Newer,
@@ -84,20 +89,38 @@ pub(super) fn enclose(filters_calls: bool) -> io::Result<Enclosure> {
     })
 }
 
-/// Rights are named and no rule gives one back.
-fn restrict() -> Result<RestrictionStatus, RulesetError> {
+/// Rights are named, and no rule gives one back but that to remove files of `removable`.
+fn restrict(removable: Option<PathFd>) -> Result<RestrictionStatus, RulesetError> {
+    let rules = removable.map(|directory| PathBeneath::new(directory, AccessFs::RemoveFile));
     Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
         .handle_access(AccessNet::from_all(NEWEST))?
         .scope(Scope::from_all(NEWEST))?
         .create()?
+        .add_rules(rules.into_iter().map(Ok::<_, RulesetError>))?
         .all_threads(true)?
         .restrict_self()
 }
 
+/// How often, and at what intervals, threads are counted that are perhaps about to end: one
+/// that was joined is in the kernel's list a little longer.
+const COUNTS: usize = 10;
+const COUNT_INTERVAL: Duration = Duration::from_micros(100);
+
 /// How many threads the process has besides this one; none where that is not said.
 fn other_threads() -> usize {
-    let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-    threads.saturating_sub(1)
+    let count = || {
+        let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+        threads.saturating_sub(1)
+    };
+    let mut others = count();
+    for _ in 1..COUNTS {
+        if others == 0 {
+            break;
+        }
+        thread::sleep(COUNT_INTERVAL);
+        others = count();
+    }
+    others
 }

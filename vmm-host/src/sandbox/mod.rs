@@ -60,6 +60,7 @@ pub use files::{Enclosure, FileAccess};
 use filter::Filter;
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The filters that were made so far, by the role whose they are.
@@ -88,7 +89,18 @@ impl Sandbox {
     ///
     /// That of the kernel, where it has what was asked for and refuses it all the same.
     pub fn enclose(&self) -> io::Result<Enclosure> {
-        files::enclose(self.filters.is_some())
+        files::enclose(self.filters.is_some(), None)
+    }
+
+    /// As [`enclose`](Self::enclose), but for the right to remove files in `directory`, of which
+    /// only the [`Owner`](ThreadRole::Owner) can make use: for the socket that is to go with
+    /// the VM.
+    ///
+    /// # Errors
+    ///
+    /// Also if `directory` is not there.
+    pub fn enclose_but_removal(&self, directory: &Path) -> io::Result<Enclosure> {
+        files::enclose(self.filters.is_some(), Some(directory))
     }
 
     /// Gives up, for the calling thread, what its role does not need: for good.
@@ -110,7 +122,7 @@ impl Default for Sandbox {
     }
 }
 
-fn filter_for(filters: &Mutex<BTreeMap<u8, Arc<Filter>>>, role: ThreadRole) -> Arc<Filter> {
+fn filter_for(filters: &Filters, role: ThreadRole) -> Arc<Filter> {
     // A filter is put there whole.
     let mut filters = filters.lock().unwrap_or_else(PoisonError::into_inner);
     let filter = filters

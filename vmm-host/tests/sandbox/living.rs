@@ -132,3 +132,18 @@ fn a_thread_can_signal_another_of_its_process_and_no_other_process() {
             .ok_or("init was signalled".into())
     });
 }
+
+/// A warning about threads that are not confined must be about threads that there are.
+#[test]
+fn threads_that_have_ended_are_not_counted() {
+    let status = status_of(|| {
+        std::thread::spawn(|| {})
+            .join()
+            .map_err(|_| "it panicked")?;
+        let enclosure = Sandbox::new().enclose().map_err(say)?;
+        (enclosure.outside == 0)
+            .then_some(())
+            .ok_or(format!("{enclosure}"))
+    });
+    assert_eq!(status, 0);
+}

@@ -79,6 +79,14 @@ impl ControlSocket {
     pub fn path(&self) -> &Path {
         &self.file.path
     }
+
+    /// The directory that it is in: who removes the socket must have that right there.
+    pub fn directory(&self) -> &Path {
+        match self.path().parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        }
+    }
 }
 
 /// Removes what a dead VMM has left at `path`.

@@ -12,6 +12,7 @@ use hcall_abi::Transport;
 use hcall_ktap::{CaseResult, Verdict};
 use hcall_lab_contract::SWAPPED;
 use hcall_vmm::extend::external::ExternalHandler;
+use hcall_vmm::table::Handler;
 use hcall_vmm::vmm::{End, TransportChoice, Vm, VmConfig};
 use hcall_vmm::{Hypercall, HypercallHost};
 use std::sync::{Arc, Mutex};
@@ -35,19 +36,27 @@ pub(super) fn run_case(setting: &Setting, transport: Transport) -> CaseResult {
     let mut config = VmConfig::new(setting.guests.join("swapped"));
     config.command_line = CALLS.to_string();
     config.transport = TransportChoice::Only(transport);
+    let arrivals = Arrivals::default();
+    // Greeted before there is a guest that could call.
+    let timed = timed(connect(&holding)?, &arrivals);
+    let killer = holding.killer()?;
     let (run, times) = thread::scope(|scope| {
-        let mut killer = None;
-        let (holding, next) = (&mut holding, &next);
+        let mut thread = None;
+        let (holding, next, arrivals) = (&mut holding, &next, &arrivals);
         let outcome = run(config, Arguments::Any, LIMIT, |vm: &Vm| {
             let host = vm.hypercall_host();
-            killer = Some(scope.spawn(move || kill_in_a_call(&host, holding, next)));
+            let registered = host.hypercalls().register(SWAPPED, timed);
+            registered.expect("the number is free");
+            thread = Some(scope.spawn(move || kill_in_a_call(&host, holding, next, arrivals)));
         });
-        (outcome, killer.map(|thread| thread.join()))
+        // Whatever has happened, nobody waits any more for what the process says.
+        killer.kill();
+        (outcome, thread.map(|thread| thread.join()))
     });
     let run = run?;
     let times = times
         .ok_or("there was no VM")?
-        .map_err(|_| "the killer panicked")??;
+        .map_err(|_| "the killing thread panicked")??;
     run.expect_end(&End::Exit(0))?;
     println!("# given up {:.1?} after the call", times.given_up);
     println!("# an error {:.1?} after SIGKILL", times.told);
@@ -76,35 +85,36 @@ struct Times {
     told: Duration,
 }
 
+fn connect(process: &HandlerProcess) -> Result<ExternalHandler, String> {
+    ExternalHandler::new(process.connect()?, SWAPPED, TIME_LIMIT).map_err(|error| error.to_string())
+}
+
+/// The handler, with a note of each call.
+fn timed(handler: ExternalHandler, arrivals: &Arrivals) -> impl Handler {
+    let arrivals = Arc::clone(arrivals);
+    move |call: &mut Hypercall<'_>| {
+        lock(&arrivals).push(Instant::now());
+        handler.call(call)
+    }
+}
+
 fn kill_in_a_call(
     host: &Arc<HypercallHost>,
     holding: &mut HandlerProcess,
     next: &HandlerProcess,
+    arrivals: &Arrivals,
 ) -> Result<Times, String> {
-    let connect = |process: &HandlerProcess| {
-        ExternalHandler::new(process.connect()?, SWAPPED, TIME_LIMIT)
-            .map_err(|error| error.to_string())
-    };
-    let failed = |error: hcall_vmm::TableError| error.to_string();
-    let arrivals = Arrivals::default();
-    let handler = connect(holding)?;
-    let seen = Arc::clone(&arrivals);
-    let timed = move |call: &mut Hypercall<'_>| {
-        lock(&seen).push(Instant::now());
-        handler.call(call)
-    };
-    host.hypercalls().register(SWAPPED, timed).map_err(failed)?;
     // The first call is given up, the second is under way when the process ends.
     equal("what the process says", holding.line()?.as_str(), "holding")?;
     equal("what the process says", holding.line()?.as_str(), "holding")?;
     let killed = Instant::now();
     holding.kill()?;
-    let third = wait_for_arrival(&arrivals, 2)?;
+    let third = wait_for_arrival(arrivals, 2)?;
     host.hypercalls()
         .replace(SWAPPED, connect(next)?.into_handler())
-        .map_err(failed)?;
-    let first = wait_for_arrival(&arrivals, 0)?;
-    let second = wait_for_arrival(&arrivals, 1)?;
+        .map_err(|error| error.to_string())?;
+    let first = wait_for_arrival(arrivals, 0)?;
+    let second = wait_for_arrival(arrivals, 1)?;
     Ok(Times {
         given_up: second - first,
         told: third.saturating_duration_since(killed),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A handler's process, from its start to its end.
 
+use rustix::process::{kill_process, Pid, Signal};
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -80,6 +81,22 @@ impl HandlerProcess {
     /// SIGKILL.
     pub(super) fn kill(&mut self) -> Result<(), String> {
         self.child.kill().map_err(|error| error.to_string())
+    }
+
+    /// What kills it while another thread waits for what it says. Only as long as it is there.
+    pub(super) fn killer(&self) -> Result<Killer, String> {
+        let process = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        process.map(Killer).ok_or("no such process".into())
+    }
+}
+
+/// See [`HandlerProcess::killer`].
+pub(super) struct Killer(Pid);
+
+impl Killer {
+    pub(super) fn kill(&self) {
+        // It fails only where the process has ended.
+        let _ = kill_process(self.0, Signal::KILL);
     }
 }
 

@@ -26,7 +26,7 @@ const ROUNDS: u64 = 30;
 /// those after which there is none.
 const REPLACED: u64 = 45;
 const REMOVED: u64 = 95;
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(600);
 /// How often the swapper looks how far the calls are.
 const LOOK: Duration = Duration::from_micros(500);
 
