@@ -40,7 +40,7 @@ pub fn batch(data: &[u8]) {
         machine.memory.put(place, &entry(&mut input).to_bytes());
         count += 1;
     }
-    let count = match shape >> 1 & 7 {
+    let count = match (shape >> 1) & 7 {
         0 => input.number(&EDGES),
         1 => count as u64 + 1,
         _ => count as u64,

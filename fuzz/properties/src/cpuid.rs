@@ -91,7 +91,7 @@ fn entry(input: &mut Input<'_>) -> kvm_cpuid_entry2 {
     let function = match shape % 4 {
         0 => block,
         1 => block + u32::from(shape >> 4),
-        2 => u32::from(shape >> 4 & 3),
+        2 => u32::from((shape >> 4) & 3),
         _ => input.u32(),
     };
     let [ebx, ecx, edx] = match shape / 4 % 4 {

@@ -170,7 +170,7 @@ fn recognise(run: &mut kvm_run, offered: TransportSet) -> Option<Transport> {
     let (io, hypercall) = unsafe { (run.__bindgen_anon_1.io, run.__bindgen_anon_1.hypercall) };
     // SAFETY: as above.
     let longmode = unsafe { hypercall.__bindgen_anon_1.longmode };
-    let data = [0; 16];
+    let (data, mut answer) = ([0; 16], 0);
     let written = &data[..data
         .len()
         .min(usize::from(io.size).saturating_mul(io.count as usize))];
@@ -181,7 +181,7 @@ fn recognise(run: &mut kvm_run, offered: TransportSet) -> Option<Transport> {
         KVM_EXIT_HYPERCALL => VcpuExit::Hypercall(HypercallExit {
             nr: hypercall.nr,
             args: hypercall.args,
-            ret: &mut 0,
+            ret: &mut answer,
             longmode,
         }),
         reason => VcpuExit::Unsupported(reason),

@@ -151,7 +151,7 @@ fn range(input: &mut Input<'_>) -> Range {
     };
     Range {
         address: if shape & 1 == 0 {
-            shape >> 1 & 3
+            (shape >> 1) & 3
         } else {
             input.u8()
         },
@@ -162,6 +162,6 @@ fn range(input: &mut Input<'_>) -> Range {
             Length::Argument { index, most }
         },
         direction: [Direction::In, Direction::Out, Direction::InOut]
-            [usize::from(shape >> 4 & 1) + usize::from(shape >> 2 & 1)],
+            [usize::from((shape >> 4) & 1) + usize::from((shape >> 2) & 1)],
     }
 }

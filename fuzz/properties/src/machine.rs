@@ -112,7 +112,7 @@ fn ask(call: &mut Hypercall<'_>) -> HypercallResult {
     call.set_registers(&registers)?;
     let translated = call.translate(call.arg::<0>())?;
     let contained = call.memory().contains(translated, call.arg::<1>() as usize);
-    Ok(u64::from(level) << 1 | u64::from(contained))
+    Ok((u64::from(level) << 1) | u64::from(contained))
 }
 
 /// A number of a call, most often one that somebody answers.

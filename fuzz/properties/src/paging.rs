@@ -117,7 +117,7 @@ fn registers(input: &mut Input<'_>) -> ControlRegisters {
     let bits = input.u16();
     let of = |bits: u16, names: [u64; 3]| -> u64 {
         let set = names.into_iter().enumerate();
-        set.filter(|(index, _)| bits >> index & 1 != 0)
+        set.filter(|(index, _)| (bits >> index) & 1 != 0)
             .map(|(_, bit)| bit)
             .sum()
     };
@@ -141,7 +141,7 @@ fn entry(input: &mut Input<'_>) -> u64 {
     match shape & 0xf {
         0xf => input.u64(),
         0xe => u64::from(input.u32()),
-        page => u64::from(page) << 12 | u64::from(shape & 0xf0) << 1 & 0x80 | 0b111,
+        page => (u64::from(page) << 12) | ((u64::from(shape & 0xf0) << 1) & 0x80) | 0b111,
     }
 }
 

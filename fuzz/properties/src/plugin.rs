@@ -86,7 +86,7 @@ impl Structures {
 
     fn check(&mut self, input: &mut Input<'_>) {
         let shape = input.u8();
-        let is_there = |bit: u8| shape >> bit & 1 == 0;
+        let is_there = |bit: u8| (shape >> bit) & 1 == 0;
         for text in &mut self.texts {
             let length = usize::from(input.u8()) % TEXT;
             text.fill(0);

@@ -149,7 +149,7 @@ impl Ring {
 /// Mostly good, for one that is all bad is refused at the first look.
 fn setup(input: &mut Input<'_>) -> RingSetup {
     let shape = input.u8();
-    let bad = |bit: u8| shape >> bit & 1 != 0;
+    let bad = |bit: u8| (shape >> bit) & 1 != 0;
     let entries = if bad(0) {
         input.u32()
     } else {

@@ -35,7 +35,7 @@ impl FuzzVcpu {
         let byte = input.u8();
         Self {
             cpl: (byte & 0x80 == 0).then_some(byte & 3),
-            mode: match byte >> 4 & 3 {
+            mode: match (byte >> 4) & 3 {
                 0 | 1 => Some(Mode::Bits64),
                 2 => Some(Mode::Bits32),
                 _ => None,

@@ -41,7 +41,7 @@ pub(crate) struct PageTables {
 pub(crate) fn registers(mode: PagingMode) -> ControlRegisters {
     let (protection, paging) = (1, 1 << 31);
     let (large, wide, five_levels) = (1 << 4, 1 << 5, 1 << 12);
-    let long_mode = 1 << 8 | 1 << 10;
+    let long_mode = (1 << 8) | (1 << 10);
     let (cr4, efer) = match mode {
         PagingMode::Bits32Large => (large, 0),
         PagingMode::Pae => (wide, 0),

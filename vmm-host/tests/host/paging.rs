@@ -163,7 +163,7 @@ fn reserved_bits_are_refused_and_others_are_not() {
     for (mode, level, with, bit) in RESERVED {
         let mut tables = PageTables::new(mode);
         let place = tables.entry(GVA, level);
-        let entry = PRESENT | with | 1 << bit;
+        let entry = PRESENT | with | (1 << bit);
         tables.write(place, entry);
         let found = tables.space().walk(&tables.memory, GVA);
         let due = PageFault::ReservedBit { level, entry };
