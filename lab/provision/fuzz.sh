@@ -24,12 +24,9 @@ has_address_sanitizer() {
 
 cd "$CHECKOUT"
 watch='no sanitizer'
-cargo=(cargo)
+inside=()
 if ! own_rust; then
-    # Linked statically, for the programs run outside of the root; with the sanitizer they
-    # could not be.
-    FLAGS+=(-Ctarget-feature=+crt-static)
-    cargo=("$PROVISION/in-root.sh" "$("$PROVISION/fuzz-root.sh")" cargo)
+    inside=("$PROVISION/in-root.sh" "$("$PROVISION/fuzz-root.sh")")
 elif has_address_sanitizer; then
     watch=AddressSanitizer
     FLAGS+=(-Zsanitizer=address)
@@ -38,5 +35,18 @@ fi
 
 CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CHECKOUT/target}/fuzz/${watch// /-}
 export CARGO_TARGET_DIR CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="${FLAGS[*]}"
-"${cargo[@]}" build --locked --release --target "$TARGET" --manifest-path fuzz/Cargo.toml --bins >&2
-printf '%s\n' "$CARGO_TARGET_DIR/$TARGET/release" "$watch"
+programs=$CARGO_TARGET_DIR/$TARGET/release
+"${inside[@]}" cargo build --locked --release --target "$TARGET" --manifest-path fuzz/Cargo.toml --bins >&2
+
+# What was built in the root runs there, for it wants its C library: libFuzzer takes the place
+# of functions of that, and can therefore not be linked statically.
+if [[ ${#inside[@]} -gt 0 ]]; then
+    mkdir -p "$programs/inside"
+    for target in fuzz/fuzz_targets/*.rs; do
+        name=$(basename "$target" .rs)
+        printf '#!/bin/sh\nexec %s %s "$@"\n' "${inside[*]}" "$programs/$name" >"$programs/inside/$name"
+        chmod +x "$programs/inside/$name"
+    done
+    programs+=/inside
+fi
+printf '%s\n' "$programs" "$watch"
