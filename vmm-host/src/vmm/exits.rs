@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn emulation_failures_show_the_instruction() {
         let flags = KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES.into();
-        let size_and_bytes = 0x0b0f_u64 << 8 | 2;
+        let size_and_bytes = (0x0b0f_u64 << 8) | 2;
         let error = internal_error(KVM_INTERNAL_ERROR_EMULATION, &[flags, size_and_bytes, 0]);
         assert_eq!(
             describe_suberror(&error),
