@@ -106,7 +106,7 @@ const CONTROL: &[c_long] = &[
 
 /// Who has built the VM removes its control socket, once it has seen that it is still the same:
 /// where Landlock lets, if at all.
-const OWNER: &[c_long] = &[libc::SYS_newfstatat, libc::SYS_unlink];
+const OWNER: &[c_long] = &[libc::SYS_newfstatat, libc::SYS_unlinkat];
 
 /// Flags of a thread, as the C libraries set them: it shares everything. With CLONE_DETACHED
 /// (musl), which means nothing.

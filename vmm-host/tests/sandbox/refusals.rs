@@ -8,8 +8,6 @@ use hcall_vmm::sandbox::{Enclosure, FileAccess, Sandbox, ThreadRole};
 /// Whether a thread of `role` must be refused, in a process that is enclosed so.
 fn must_fail(attempt: &Attempt, role: ThreadRole, enclosure: &Enclosure) -> bool {
     match (role, attempt.controllers) {
-        // Removes its own socket, in the one directory that Landlock leaves for that, if any.
-        (ThreadRole::Owner, _) if attempt.name == "unlink" => false,
         (ThreadRole::Control, Controllers::Let) => false,
         (ThreadRole::Control, Controllers::RefusedByLandlock) => {
             enclosure.file_access != FileAccess::All
