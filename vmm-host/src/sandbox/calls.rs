@@ -2,9 +2,9 @@
 //! Which system calls each role may make, and with which arguments.
 //!
 //! Whatever is listed either works on what the process has already, or concerns the calling
-//! thread only. The lists were found by watching the tests run (`strace -f`), with glibc
-//! 2.36 and 2.41, linked statically and dynamically, and from what these do on paths that
-//! are hard to reach by a test: a thread's first allocation, a panic, a full pipe.
+//! thread only. The lists were found by watching the tests run (`strace -f`) with glibc, and
+//! from what it does on paths that are hard to reach by a test: a thread's first allocation, a
+//! panic, a full pipe. The lab runs them linked statically.
 
 use super::requests;
 use crate::confinement::ThreadRole;

@@ -25,7 +25,10 @@ pub enum MemoryError {
         source: FromRangesError,
     },
     /// KVM refused.
-    #[error("KVM refused guest memory")]
+    #[error(
+        "KVM refused guest memory, as it does where the processor's physical addresses are too \
+         short for it; give the guest less with --memory"
+    )]
     Register(#[source] kvm_ioctls::Error),
 }
 
