@@ -154,9 +154,9 @@ fn small() {
 
 fn large() {
     DIRECTORIES[0].set(5, (1 << 22) | PRESENT | LARGE | WRITABLE);
-    DIRECTORIES[0].set(6, (1 << 22) | PRESENT | LARGE | 1 << 21);
+    DIRECTORIES[0].set(6, (1 << 22) | PRESENT | LARGE | (1 << 21));
     // Above 4 GiB (PSE-36).
-    DIRECTORIES[0].set(7, PRESENT | LARGE | 1 << 13);
+    DIRECTORIES[0].set(7, PRESENT | LARGE | (1 << 13));
     let due = [
         (0xf0_0123, false),
         ((5 << 22) + 0x12_3456, true),
@@ -182,9 +182,9 @@ fn wide() {
     }
     TABLES[7].set_wide(0x100, 0xf0_0000);
     DIRECTORIES[1].set_wide(0, (1 << 21) | PRESENT | LARGE);
-    DIRECTORIES[1].set_wide(1, (1 << 21) | PRESENT | LARGE | 1 << 13);
+    DIRECTORIES[1].set_wide(1, (1 << 21) | PRESENT | LARGE | (1 << 13));
     DIRECTORIES[1].set_wide(2, HOLE | PRESENT);
-    DIRECTORIES[1].set_wide(3, TABLES[0].address() | PRESENT | 1 << 63);
+    DIRECTORIES[1].set_wide(3, TABLES[0].address() | PRESENT | (1 << 63));
     let due = [
         (0x10_0000, true),
         (0xf0_0123, false),

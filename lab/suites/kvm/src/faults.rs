@@ -44,12 +44,12 @@ pub(crate) enum Clock {
 /// What is done to the programs, by its name.
 type Fault = (&'static str, fn(&Programs) -> CaseResult);
 
-pub(crate) fn add_cases<'a>(
-    mut suite: Suite<'a>,
+pub(crate) fn add_cases(
+    mut suite: Suite<'_>,
     programs: Programs,
     clock: Clock,
     working: TransportSet,
-) -> Suite<'a> {
+) -> Suite<'_> {
     let cases: [Fault; 13] = [
         ("the console's disk is full", full_console),
         ("there is no standard output or input", closed_console),
