@@ -168,7 +168,10 @@ fn own_tables(root: u64) {
             "entry {entry:#x} of the directory"
         );
     }
-    let pointers = [(HOLE | PRESENT, false), (PRESENT | LARGE | (1 << 29), false)];
+    let pointers = [
+        (HOLE | PRESENT, false),
+        (PRESENT | LARGE | (1 << 29), false),
+    ];
     for (index, (entry, due)) in (1..).zip(pointers) {
         POINTERS.set(index, entry);
         let gva = OWN + ((index as u64) << 30);
