@@ -245,7 +245,7 @@ impl Hypercall<'_> {
     }
 
     /// Puts the answer off: the vCPU waits until the [`Deferred`] has answered, from any
-    /// thread, and its own thread is free until then. See [`deferred`](crate::deferred).
+    /// thread, and its own thread is free until then. See [`deferred`].
     ///
     /// What the handler returns is the answer all the same if it is an error, or if the handler
     /// panics: then nobody waits for the `Deferred`. A payload is not looked at.

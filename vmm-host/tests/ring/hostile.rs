@@ -104,6 +104,7 @@ fn drive(
                 }
                 Ok(Taken::Empty | Taken::NoRoom) => break,
                 Err(damage) => {
+                    let ahead = ahead.wrapping_sub(taken);
                     assert!(
                         damage == RingDamage::Completion || ahead > entries,
                         "a tail {ahead} ahead is no damage"

@@ -233,7 +233,7 @@ impl Fields {
 }
 
 /// Why a request was refused: a word for programs, and a sentence for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
     /// The word; `docs/control.md` lists them.
@@ -251,6 +251,25 @@ impl Refusal {
     }
 }
 
+/// A refusal as it stands in an answer.
+#[derive(Debug, Serialize, Deserialize)]
+struct RefusalFields {
+    code: String,
+    message: String,
+}
+
+impl From<Refusal> for RefusalFields {
+    fn from(Refusal { code, message }: Refusal) -> Self {
+        Self { code, message }
+    }
+}
+
+impl From<RefusalFields> for Refusal {
+    fn from(RefusalFields { code, message }: RefusalFields) -> Self {
+        Self { code, message }
+    }
+}
+
 /// An answer as it stands in its line; it has one of the two fields.
 #[derive(Debug, Serialize, Deserialize)]
 struct Answer {
@@ -258,14 +277,14 @@ struct Answer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     result: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    error: Option<Refusal>,
+    error: Option<RefusalFields>,
 }
 
 /// The line that answers so.
 pub(super) fn answer_line(outcome: Result<Value, Refusal>) -> String {
     let (result, error) = match outcome {
         Ok(result) => (Some(result), None),
-        Err(refusal) => (None, Some(refusal)),
+        Err(refusal) => (None, Some(refusal.into())),
     };
     line(&Answer {
         version: VERSION,
@@ -282,7 +301,7 @@ pub(super) fn parse_answer(line: &[u8]) -> Option<Result<Value, Refusal>> {
     }
     match (answer.result, answer.error) {
         (Some(result), None) => Some(Ok(result)),
-        (None, Some(refusal)) => Some(Err(refusal)),
+        (None, Some(refusal)) => Some(Err(refusal.into())),
         _ => None,
     }
 }
