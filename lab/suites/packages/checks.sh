@@ -91,7 +91,7 @@ built() { is_built "$(version_of "$first"/hcall-dkms_*.deb)"; }
 in_place() {
     local file missing=0 version
     version=$(version_of "$first"/hcall-dkms_*.deb)
-    for file in usr/bin/hcall usr/bin/hcall-vmm usr/include/hcall.h usr/share/pkgconfig/hcall.pc \
+    for file in usr/bin/hcall usr/bin/hcall-vmm usr/include/hcall.h usr/include/hcall_plugin.h usr/share/pkgconfig/hcall.pc \
         usr/lib/udev/rules.d/60-hcall.rules usr/lib/sysusers.d/hcall-tools.conf \
         usr/share/bash-completion/completions/{hcall,hcall-vmm} \
         usr/share/zsh/vendor-completions/{_hcall,_hcall-vmm} \

@@ -4,7 +4,7 @@
 //!
 //! | module | is for |
 //! |---|---|
-//! | [`config`] | what the VM is to be |
+//! | `config` | what the VM is to be |
 //! | `machine` | building it |
 //! | `vcpu`, `vcpu_threads` | running it |
 //! | `gate`, `controller` | pausing, resuming and ending it |
@@ -26,7 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod config;
+mod config;
 mod controller;
 mod devices;
 mod error;
@@ -43,8 +43,8 @@ mod vcpu_threads;
 #[cfg(feature = "watch")]
 pub use config::Watching;
 pub use config::{
-    CallSpans, Console, DebugExit, KvmFeatures, MemorySize, TransportChoice, VcpuCount,
-    VcpuCountError, VmConfig,
+    CallSpans, Console, DebugExit, KvmFeatures, MemorySize, MemorySizeError, TransportChoice,
+    VcpuCount, VcpuCountError, VmConfig,
 };
 pub use controller::Controller;
 pub use error::VmError;
