@@ -9,7 +9,7 @@ mod fake_vcpu;
 use fake_vcpu::{call, host};
 use hcall_vmm::extend::external::ExternalHandler;
 use hcall_vmm::{HypercallHost, HypercallNumber};
-use rustix::process::{kill_process, Pid, Signal};
+use rustix::process::{kill_process, waitpid, Pid, Signal, WaitOptions};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 const NUMBER: HypercallNumber = HypercallNumber::user(1);
-const LIMIT: Duration = Duration::from_secs(2);
+const LIMIT: Duration = Duration::from_secs(1);
 /// How long a process may take to listen.
 const START_LIMIT: Duration = Duration::from_secs(30);
 const GPA: u64 = 0x100;
@@ -56,6 +56,18 @@ impl Process {
     fn send(&self, signal: Signal) {
         let process = Pid::from_raw(self.child.id() as i32).expect("a process");
         kill_process(process, signal).expect("our child");
+    }
+}
+
+impl Process {
+    /// Returns when all of its threads stand still: the signal alone is there before that.
+    fn stop(&self) {
+        self.send(Signal::STOP);
+        let process = Pid::from_raw(self.child.id() as i32).expect("a process");
+        let (_, status) = waitpid(Some(process), WaitOptions::UNTRACED)
+            .expect("our child")
+            .expect("it was waited for");
+        assert!(status.stopped());
     }
 }
 
@@ -139,7 +151,7 @@ fn is_what_it_says(mut process: Process) {
     assert_eq!(other.shout("b"), (1, "B".into()));
     assert_eq!(guest.shout("a"), (1, "A".into()));
 
-    process.send(Signal::STOP);
+    process.stop();
     let start = Instant::now();
     assert_eq!(guest.shout("stopped").0, ETIMEDOUT);
     assert!(start.elapsed() >= LIMIT);
@@ -147,7 +159,7 @@ fn is_what_it_says(mut process: Process) {
     assert_eq!(guest.shout("it goes on"), (8, "IT GOES ON".into()));
 
     // Killed while it has a call: the guest does not wait until the limit.
-    process.send(Signal::STOP);
+    process.stop();
     thread::scope(|scope| {
         let caller = scope.spawn(|| guest.shout("never"));
         thread::sleep(LIMIT / 8);
