@@ -10,25 +10,4 @@
 
 PACKAGES=(cargo rustc gcc g++ libc6-dev ca-certificates)
 
-# The compiler's version, and what else is in the root.
-key() {
-    local version
-    version=$(package_version rustc)
-    [[ -n $version ]] || die "Debian's $SUITE has no package rustc"
-    printf 'rustc-%s_' "${version//:/%}"
-    cksum <<<"${PACKAGES[*]}" | cut -d ' ' -f 1
-}
-
-build() {
-    say "making the root that builds fuzz targets (about a minute, 1 GB)"
-    fill_root "$1" fuzz-root "${PACKAGES[@]}"
-}
-
-need_index
-root=$CACHE/fuzz-root/$(key)
-if [[ ! -d $root ]]; then
-    need_index 10
-    root=$CACHE/fuzz-root/$(key)
-fi
-cache_entry "$root" build
-printf '%s\n' "$root"
+rust_root fuzz-root "about a minute, 1 GB" "${PACKAGES[@]}"

@@ -3,7 +3,7 @@
 //! the library from inside.
 
 use crate::handlers::lock;
-use crate::unikernels::{equal, Case, Setting};
+use crate::unikernels::{add_each, equal, Case, Setting};
 use hcall_abi::{Errno, Transport};
 use hcall_ktap::{CaseResult, Suite, Verdict};
 use std::path::Path;
@@ -15,7 +15,7 @@ const PARAMETERS: [u64; 3] = [1, 2, 3];
 const PRINTED: usize = 100;
 
 pub(crate) fn add_cases<'a>(
-    mut suite: Suite<'a>,
+    suite: Suite<'a>,
     guests: &Path,
     transport: Transport,
     wanted: bool,
@@ -24,13 +24,7 @@ pub(crate) fn add_cases<'a>(
         ("a unikernel in C", example),
         ("the library for C keeps registers and answers", library),
     ];
-    for (name, case) in cases {
-        let setting = Setting::new(guests, transport);
-        suite = suite.case(format!("{transport}: {name}"), move || {
-            setting.if_wanted(wanted, case)
-        });
-    }
-    suite
+    add_each(suite, guests, transport, wanted, cases)
 }
 
 fn example(setting: &Setting) -> CaseResult {

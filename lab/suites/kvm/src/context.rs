@@ -5,7 +5,7 @@
 use crate::handlers::Arguments;
 use crate::probing;
 use crate::running::run;
-use crate::unikernels::{equal, Case, Setting, LIMIT};
+use crate::unikernels::{add_each, equal, Case, Setting, LIMIT};
 use hcall_abi::Transport;
 use hcall_ktap::{CaseResult, Suite, Verdict};
 use hcall_lab_contract::{DEFERRED_CALLS, DEFERRED_FOR, INJECTED, NO_OTHER_CPUS};
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub(crate) fn add_cases<'a>(
-    mut suite: Suite<'a>,
+    suite: Suite<'a>,
     guests: &Path,
     transport: Transport,
     wanted: bool,
@@ -31,13 +31,7 @@ pub(crate) fn add_cases<'a>(
             unenterable,
         ),
     ];
-    for (name, case) in cases {
-        let setting = Setting::new(guests, transport);
-        suite = suite.case(format!("{transport}: {name}"), move || {
-            setting.if_wanted(wanted, case)
-        });
-    }
-    suite
+    add_each(suite, guests, transport, wanted, cases)
 }
 
 fn addresses(setting: &Setting) -> CaseResult {

@@ -28,7 +28,7 @@ pub(crate) struct Setting {
 }
 
 pub(crate) fn add_cases<'a>(
-    mut suite: Suite<'a>,
+    suite: Suite<'a>,
     guests: &Path,
     transport: Transport,
     wanted: bool,
@@ -60,6 +60,17 @@ pub(crate) fn add_cases<'a>(
             panic_that_ends,
         ),
     ];
+    add_each(suite, guests, transport, wanted, cases)
+}
+
+/// Adds cases of one transport, under its name.
+pub(crate) fn add_each<'a, const COUNT: usize>(
+    mut suite: Suite<'a>,
+    guests: &Path,
+    transport: Transport,
+    wanted: bool,
+    cases: [(&str, Case); COUNT],
+) -> Suite<'a> {
     for (name, case) in cases {
         let setting = Setting::new(guests, transport);
         suite = suite.case(format!("{transport}: {name}"), move || {
