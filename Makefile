@@ -22,7 +22,7 @@ LAB := $(or $(CARGO_TARGET_DIR),target)/$(LINUX)/release/hcall-lab
 # V=1 shows the whole output of everything that is run.
 LAB_FLAGS := $(if $(filter 1,$(V)),--verbose)
 
-.PHONY: help run test test-slow fuzz bench suite api guide module deb fmt clean lab host-packages
+.PHONY: help run build test test-slow fuzz bench suite api guide module deb fmt clean lab host-packages
 
 ## help: this list
 help:
@@ -31,6 +31,10 @@ help:
 ## run: the first hypercall, from a unikernel, a kernel and a process
 run: lab
 	@$(LAB) $(LAB_FLAGS) run
+
+## build: hcall-vmm and the examples' unikernels, into target/bin
+build: lab
+	@$(LAB) $(LAB_FLAGS) build
 
 ## test: every test of the project; STAGE=… only the stages with this in their name
 test: lab

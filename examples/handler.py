@@ -32,4 +32,6 @@ class Connection(socketserver.StreamRequestHandler):
                 self.send(ANSWER, call, struct.pack("<q4I", changed, len(loud), 0, 0, 0) + loud)
 
 
-socketserver.ThreadingUnixStreamServer(sys.argv[1], Connection).serve_forever()
+with socketserver.ThreadingUnixStreamServer(sys.argv[1], Connection) as server:
+    print("listening", flush=True)
+    server.serve_forever()
