@@ -12,7 +12,8 @@ pub(super) enum Runner {
     Terminal,
     /// `lab/suites/device/src/cases/guide.rs`, in a guest: `console` with the prompt `#`.
     Guest,
-    /// `examples/first-hypercall/tests/guide.rs` compares it with what is built and run.
+    /// `examples/first-hypercall/tests/guide.rs` compares it with what is built and run;
+    /// `examples/handler/tests/guide.rs` runs the Python, with something in the device's place.
     Listing,
 }
 
