@@ -79,6 +79,7 @@ fmt:
 ## clean: remove what was built here; the cache of kernels and tools stays
 clean:
 	@$(CARGO) clean
+	@rm -rf target/bin
 
 lab: host-packages
 	@CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static -C strip=debuginfo' \
