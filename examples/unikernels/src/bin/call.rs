@@ -21,7 +21,10 @@ fn main() {
     let call = Call::parse(words).expect("NUMBER A B C D, or NUMBER TEXT");
     let mut last = call.make();
     last.print();
-    while repeats {
+    if !repeats {
+        return;
+    }
+    loop {
         let answer = call.make();
         if answer != last {
             answer.print();
