@@ -194,18 +194,8 @@ fn lints(workshop: &mut Workshop) -> Result<Score> {
 }
 
 fn lints_of_unikernels(workshop: &mut Workshop) -> Result<Score> {
-    let job = provision::cargo("cargo clippy (unikernels)", workshop)
-        .arguments(["clippy"])
-        .arguments(unikernel_packages())
-        .arguments(none_target_arguments(workshop)?)
-        .arguments(["--", "-D", "warnings"]);
-    let mut score = one_check("clippy for unikernels", job, workshop)?;
-    let job = provision::cargo("cargo clippy (library for C)", workshop)
-        .arguments(["clippy", "--locked", "--target", NONE])
-        .arguments(["--package", C_LIBRARY_PACKAGE])
-        .arguments(none_target_arguments(workshop)?)
-        .arguments(["--", "-D", "warnings"]);
-    score.add(one_check("clippy for the library for C", job, workshop)?);
+    let arguments = none_target_arguments(workshop)?;
+    let mut score = lint_without_system(provision::cargo, &arguments, workshop)?;
     let job = provision::i686_cargo("cargo clippy (32-bit unikernels)", workshop, "clippy")
         .arguments([
             "--locked",
@@ -222,6 +212,27 @@ fn lints_of_unikernels(workshop: &mut Workshop) -> Result<Score> {
             "warnings",
         ]);
     score.add(one_check("clippy for 32-bit unikernels", job, workshop)?);
+    Ok(score)
+}
+
+/// What is built for no operating system: the unikernels, and the library for kernels in C.
+fn lint_without_system(
+    cargo: fn(&str, &Workshop) -> Job,
+    arguments: &[String],
+    workshop: &mut Workshop,
+) -> Result<Score> {
+    let job = cargo("cargo clippy (unikernels)", workshop)
+        .arguments(["clippy"])
+        .arguments(unikernel_packages())
+        .arguments(arguments)
+        .arguments(["--", "-D", "warnings"]);
+    let mut score = one_check("clippy for unikernels", job, workshop)?;
+    let job = cargo("cargo clippy (library for C)", workshop)
+        .arguments(["clippy", "--locked", "--target", NONE])
+        .arguments(["--package", C_LIBRARY_PACKAGE])
+        .arguments(arguments)
+        .arguments(["--", "-D", "warnings"]);
+    score.add(one_check("clippy for the library for C", job, workshop)?);
     Ok(score)
 }
 
@@ -256,13 +267,21 @@ fn run_tests(job: Job, workshop: &Workshop) -> Result<Score> {
     Ok(libtest.finish(&finished))
 }
 
-/// The workspace builds, and is clean, with the Rust that the kernel's own toolchain has.
+/// Everything builds, and is clean, with the Rust that the kernel's own toolchain has. The
+/// stage before has seen to 32-bit unikernels: there is no other for them.
 fn oldest_rust(workshop: &mut Workshop) -> Result<Score> {
     let job = provision::oldest_cargo("cargo clippy (oldest Rust)", workshop)
         .arguments(["clippy", "--all-targets"])
         .arguments(workspace())
         .arguments(["--", "-D", "warnings"]);
-    one_check("oldest Rust", job, workshop)
+    let mut score = one_check("oldest Rust", job, workshop)?;
+    let arguments = provision::oldest_none_target_arguments(workshop)?;
+    score.add(lint_without_system(
+        provision::oldest_cargo,
+        &arguments,
+        workshop,
+    )?);
+    Ok(score)
 }
 
 fn documentation(workshop: &mut Workshop) -> Result<Score> {
