@@ -243,12 +243,15 @@ fn cargo_tests(workshop: &mut Workshop) -> Result<Score> {
     run_tests(job, workshop)
 }
 
+const RING_PROTOCOL: [&str; 4] = ["--package", "hcall-abi", "--test", "ring_loom"];
+const LOOM: &str = "--cfg loom";
+
 /// The model checker needs its own build of everything it looks into.
 fn ring_protocol(workshop: &mut Workshop) -> Result<Score> {
     let job = provision::cargo("cargo test (loom)", workshop)
         .arguments(["test", "--locked", "--release"])
-        .arguments(["--package", "hcall-abi", "--test", "ring_loom"])
-        .environment("RUSTFLAGS", "--cfg loom")
+        .arguments(RING_PROTOCOL)
+        .environment("RUSTFLAGS", LOOM)
         .environment("CARGO_TARGET_DIR", workshop.places.output.join("loom"));
     run_tests(job, workshop)
 }
@@ -275,6 +278,12 @@ fn oldest_rust(workshop: &mut Workshop) -> Result<Score> {
         .arguments(workspace())
         .arguments(["--", "-D", "warnings"]);
     let mut score = one_check("oldest Rust", job, workshop)?;
+    let job = provision::oldest_cargo("cargo clippy (loom, oldest Rust)", workshop)
+        .arguments(["clippy", "--locked"])
+        .arguments(RING_PROTOCOL)
+        .arguments(["--", "-D", "warnings"])
+        .environment("RUSTFLAGS", LOOM);
+    score.add(one_check("oldest Rust, model checker", job, workshop)?);
     let arguments = provision::oldest_none_target_arguments(workshop)?;
     score.add(lint_without_system(
         provision::oldest_cargo,
