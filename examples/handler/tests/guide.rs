@@ -10,12 +10,19 @@ const BLOCK: &str = "<!-- python: CALL -->\n```python\n";
 
 /// Opens nothing; prints the request, and answers it with 42 in the last field.
 const IN_PLACE: &str = "\
-import builtins, contextlib, fcntl
+import builtins, fcntl
+class Device:
+    def __init__(self, path, mode, buffering):
+        self.path = path
+    def __enter__(self):
+        return self.path
+    def __exit__(self, *error):
+        pass
 def ioctl(device, request, call):
     print(device, hex(request), call.hex())
     return call[:-8] + (42).to_bytes(8, 'little')
+builtins.open = Device
 fcntl.ioctl = ioctl
-builtins.open = lambda path, mode, buffering: contextlib.nullcontext(path)
 ";
 
 #[test]
