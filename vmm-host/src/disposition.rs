@@ -15,7 +15,7 @@ pub enum Disposition {
     /// Ends the VM.
     Stop(StopReason),
     /// Waits for the answer, as it likes, and then has it
-    /// [put in place](VcpuCalls::complete) before it runs the vCPU again.
+    /// [put in place](crate::VcpuCalls::complete) before it runs the vCPU again.
     Wait(PendingAnswer),
 }
 
@@ -27,7 +27,7 @@ pub enum StopReason {
     Exit(u8),
     /// The guest called `PANIC` with this message.
     Panic(String),
-    /// A handler panicked, and the host has [`PanicPolicy::EndVm`].
+    /// A handler panicked, and the host has [`PanicPolicy::EndVm`](crate::PanicPolicy::EndVm).
     HandlerPanicked {
         /// The number that was called.
         number: HypercallNumber,
