@@ -19,7 +19,7 @@ class Device:
     def __exit__(self, *error):
         pass
 def ioctl(device, request, call):
-    print(device, hex(request), call.hex())
+    print(device, hex(request), list(call))
     return call[:-8] + (42).to_bytes(8, 'little')
 builtins.open = Device
 fcntl.ioctl = ioctl
@@ -40,7 +40,6 @@ fn the_python_of_the_guide_makes_a_call() {
     // Number and flags, of 32 bits each; four arguments and the result.
     let mut call: Vec<u8> = [0x4843_8000_u32, 0].map(u32::to_le_bytes).concat();
     call.extend([16_u64, 17, 18, 0, 0].map(u64::to_le_bytes).concat());
-    let call: String = call.iter().map(|byte| format!("{byte:02x}")).collect();
     let printed = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(printed, format!("/dev/hcall {CALL:#x} {call}\n42\n"));
+    assert_eq!(printed, format!("/dev/hcall {CALL:#x} {call:?}\n42\n"));
 }
