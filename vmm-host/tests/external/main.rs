@@ -13,3 +13,4 @@ mod greeting;
 mod peer;
 mod timing;
 mod vectors;
+mod warning;
