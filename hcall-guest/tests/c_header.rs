@@ -11,13 +11,15 @@ use hcall_abi::number::{self, CORE_CALLS};
 use hcall_abi::result::KVM_ENOSYS_RESULT;
 use hcall_abi::version::PROBE_RESULT;
 use hcall_abi::{HypercallNumber, Transport, ABI_VERSION};
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::mem::{offset_of, size_of};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use hcall_c_header::{fact, layout, Fact, Header};
 
-const HEADER: &str = include_str!("../include/hcall.h");
+const HEADER: Header<'static> = Header {
+    name: "hcall.h",
+    text: include_str!("../include/hcall.h"),
+    directory: concat!(env!("CARGO_MANIFEST_DIR"), "/include"),
+    options: &["-D_POSIX_C_SOURCE=200809L"],
+    rest: "int main(void) { return hcall_open() < 0; }\n",
+};
 
 /// What the header does not define: its guard, a function of a number, a path and a
 /// letter that are compared as text, and core calls that are no business of a process.
@@ -29,14 +31,6 @@ const NO_INTEGERS: [&str; 4] = [
 ];
 /// A ring is set up by the kernel.
 const NOT_FOR_C: [&str; 2] = ["RING_SETUP", "RING_TEARDOWN"];
-
-/// An integer expression of C, and its value in hcall-abi.
-type Fact = (String, i64);
-
-fn fact(expression: impl Into<String>, value: impl TryInto<i64>) -> Fact {
-    let value = value.try_into().unwrap_or_else(|_| panic!("fits i64"));
-    (expression.into(), value)
-}
 
 fn constants() -> Vec<Fact> {
     let core_calls = CORE_CALLS
@@ -78,19 +72,6 @@ fn constants() -> Vec<Fact> {
     core_calls.chain(transports).chain(others).collect()
 }
 
-/// Size of a structure, and offsets of all of its fields.
-macro_rules! layout {
-    ($name:literal, $structure:ty, $($field:ident),+) => {
-        vec![
-            fact(concat!("sizeof(struct ", $name, ")"), size_of::<$structure>()),
-            $(fact(
-                concat!("offsetof(struct ", $name, ", ", stringify!($field), ")"),
-                offset_of!($structure, $field),
-            )),+
-        ]
-    };
-}
-
 #[rustfmt::skip]
 fn layouts() -> Vec<Fact> {
     [
@@ -119,80 +100,27 @@ fn others() -> Vec<Fact> {
     ]
 }
 
-/// A program that compiles if and only if every fact holds.
-fn program(facts: &[Fact]) -> String {
-    let mut text = String::from("#include <hcall.h>\n#include <assert.h>\n#include <stddef.h>\n");
-    for (expression, value) in facts {
-        writeln!(
-            text,
-            "static_assert({expression} == INT64_C({value}), \"{expression} is {value}\");"
-        )
-        .expect("a string takes any text");
-    }
-    text.push_str("int main(void) { return hcall_open() < 0; }\n");
-    text
-}
-
-/// Compiles to nothing, with every warning an error.
-fn compile(text: &str, name: &str) -> Output {
-    let source = directory().join(format!("{name}.c"));
-    std::fs::write(&source, text).expect("the temporary directory is writable");
-    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
-    Command::new("cc")
-        .args([
-            "-std=c11",
-            "-D_POSIX_C_SOURCE=200809L",
-            "-pedantic",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-        ])
-        .arg("-fsyntax-only")
-        .arg("-I")
-        .args([&include, &source])
-        .output()
-        .expect("there is a C compiler `cc`, as cargo itself needs one")
-}
-
-fn directory() -> PathBuf {
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+fn facts() -> Vec<Fact> {
+    [constants(), layouts(), others()].concat()
 }
 
 #[test]
 fn the_c_compiler_agrees_on_every_value() {
-    let facts = [constants(), layouts(), others()].concat();
-    let output = compile(&program(&facts), "every_value");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
+    HEADER.expect(&facts());
 }
 
 #[test]
 fn the_c_compiler_sees_a_wrong_value() {
-    for (expression, value) in [constants(), layouts(), others()].concat() {
-        let wrong = program(&[(expression.clone(), value + 1)]);
-        let output = compile(&wrong, "wrong_value");
-        assert!(
-            !output.status.success(),
-            "{expression} passed as {}",
-            value + 1
-        );
-    }
+    HEADER.expect_wrong_values_to_be_seen(&facts());
 }
 
 #[test]
 fn the_path_is_the_same() {
     let line = format!("#define HCALL_DEVICE_PATH \"{}\"", ioctl::DEVICE_PATH);
-    assert!(HEADER.lines().any(|other| other == line), "{line}");
+    assert!(HEADER.text.lines().any(|other| other == line), "{line}");
 }
 
 #[test]
 fn no_constant_is_left_unchecked() {
-    let checked: BTreeSet<String> = constants().into_iter().map(|(name, _)| name).collect();
-    let defined: BTreeSet<String> = HEADER
-        .lines()
-        .filter_map(|line| line.strip_prefix("#define ")?.split_whitespace().next())
-        .filter(|name| !NO_INTEGERS.contains(name))
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(checked, defined);
+    HEADER.expect_all_constants(&constants(), &NO_INTEGERS);
 }

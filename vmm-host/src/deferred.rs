@@ -137,7 +137,7 @@ pub(crate) struct Caller {
 pub struct PendingAnswer {
     slot: Arc<Slot>,
     caller: Caller,
-    /// Where calls are watched.
+    /// Where calls are observed.
     observer: Option<Observer>,
 }
 
@@ -156,10 +156,15 @@ pub(crate) fn defer(caller: Caller) -> (Deferred, PendingAnswer) {
 }
 
 impl PendingAnswer {
-    /// Has `observer` told the answer.
-    #[cfg(feature = "watch")]
+    /// Has `observer` told the answer, after those who are told already.
     pub(crate) fn observe(&mut self, observer: Observer) {
-        self.observer = Some(observer);
+        self.observer = Some(match self.observer.take() {
+            None => observer,
+            Some(earlier) => Box::new(move |result| {
+                earlier(result);
+                observer(result);
+            }),
+        });
     }
 
     /// The vCPU that waits.

@@ -53,7 +53,7 @@ fn encode(call: &Hypercall<'_>, result: HypercallResult) -> i64 {
 fn panicked(call: &mut Hypercall<'_>, payload: Box<dyn Any + Send>) -> i64 {
     let number = call.number();
     let message = message_of(payload);
-    tracing::error!(%number, message, "the handler of a hypercall panicked");
+    tracing::error!(%number, said = message, "the handler of a hypercall panicked");
     // What the handler asked for before does not count: it did not return.
     call.request = Some(Box::new(Request::Panicked { number, message }));
     call.fail(Outcome::Panicked, Errno::EIO)

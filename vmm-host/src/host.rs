@@ -130,8 +130,14 @@ impl HypercallHost {
         self.observe(|observation| observation.watch = Some(Arc::default()))
     }
 
-    /// Makes each call a span of `tracing`, with its arguments and its answer, at level
-    /// TRACE. Call it before anything is registered.
+    /// Makes each call that comes to a handler a span of `tracing`, at level TRACE. Call it
+    /// before anything is registered.
+    ///
+    /// The span is `hypercall`, with the fields `number` and `origin`; in it are an event with the
+    /// field `arguments`, and one with `answer`, encoded: an errno is negative. Between the two
+    /// stand what the handler says itself, and the spans of a batch's entries.
+    /// The span of a call whose answer is [deferred](crate::Hypercall::defer) ends when that is
+    /// put in place.
     ///
     /// # Panics
     ///

@@ -3,13 +3,14 @@
 //! before anything is registered, and a handler is wrapped when it is: what is not turned on
 //! has not one instruction on the path of a call.
 
-use crate::hypercall::Hypercall;
+use crate::hypercall::{Hypercall, Request};
 use crate::table::Answerer;
 #[cfg(feature = "watch")]
 use crate::watch::{Record, Watch};
-use hcall_abi::HypercallNumber;
+use hcall_abi::{encode_result, HypercallNumber};
 #[cfg(feature = "watch")]
 use std::sync::Arc;
+use tracing::Span;
 
 /// How the calls of a table are observed; as it is by default, not at all.
 #[derive(Clone, Debug, Default)]
@@ -78,7 +79,7 @@ impl Watched {
                 span.in_scope(|| {
                     tracing::trace!(arguments = ?call.args(), "called");
                     let answer = self.record(call, answer);
-                    tracing::trace!(answer, "answered");
+                    trace_answer(&span, call, answer);
                     answer
                 })
             }
@@ -104,5 +105,19 @@ impl Watched {
         answer: impl FnOnce(&Answerer, &mut Hypercall<'call>) -> i64,
     ) -> i64 {
         answer(&self.inner, call)
+    }
+}
+
+/// Says in the call's span what it is answered: now, or when an answer that is deferred is there.
+fn trace_answer(span: &Span, call: &mut Hypercall<'_>, answer: i64) {
+    match call.request.as_deref_mut() {
+        Some(Request::Defer(pending)) if answer >= 0 => {
+            tracing::trace!("deferred");
+            let span = span.clone();
+            pending.observe(Box::new(move |result| {
+                span.in_scope(|| tracing::trace!(answer = encode_result(result), "answered"));
+            }));
+        }
+        _ => tracing::trace!(answer, "answered"),
     }
 }

@@ -111,11 +111,12 @@ fn effort() -> (u64, u64) {
     for task in read_dir("/proc/self/task").expect("procfs is there") {
         let path = task.expect("a thread").path();
         let status = read_to_string(path.join("status")).unwrap_or_default();
+        // Not the others, which only say that the machine is busy.
         let switches = status
             .lines()
-            .filter_map(|line| line.split_once("ctxt_switches:"));
+            .filter_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         sleeps += switches
-            .filter_map(|(_, count)| count.trim().parse::<u64>().ok())
+            .filter_map(|count| count.trim().parse::<u64>().ok())
             .sum::<u64>();
         let stat = read_to_string(path.join("stat")).unwrap_or_default();
         let (_, fields) = stat.rsplit_once(')').unwrap_or_default();

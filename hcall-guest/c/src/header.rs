@@ -2,6 +2,7 @@
 //! `include/hcall_guest.h` says what hcall-abi and this library say: the machine's C compiler
 //! checks every constant, size, offset and signature of the header.
 
+use hcall_c_header::{fact, layout, Fact, Header};
 use sdk::abi::batch::{BatchEntry, ENTRY_ALIGNMENT, STOP_ON_ERROR};
 use sdk::abi::convention::ARGUMENT_COUNT;
 use sdk::abi::cpuid::Features;
@@ -11,13 +12,15 @@ use sdk::abi::number::{self, CORE_CALLS};
 use sdk::abi::result::KVM_ENOSYS_RESULT;
 use sdk::abi::version::PROBE_RESULT;
 use sdk::abi::{HypercallNumber, Transport, ABI_VERSION};
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::io::Write as _;
-use std::mem::{offset_of, size_of};
-use std::process::{Command, Output, Stdio};
 
-const HEADER: &str = include_str!("../include/hcall_guest.h");
+/// It needs no C library.
+const HEADER: Header<'static> = Header {
+    name: "hcall_guest.h",
+    text: include_str!("../include/hcall_guest.h"),
+    directory: concat!(env!("CARGO_MANIFEST_DIR"), "/include"),
+    options: &["-ffreestanding", "-nostdlib"],
+    rest: SIGNATURES,
+};
 
 /// Its guard, and a function of a number.
 const NO_INTEGERS: [&str; 2] = ["HCALL_GUEST_H", "HCALL_USER(offset)"];
@@ -43,14 +46,6 @@ const _: () = {
     let _: extern "C" fn(u32, u64, u64, u64) -> i64 = crate::hcall3;
     let _: extern "C" fn(u32, u64, u64, u64, u64) -> i64 = crate::hcall4;
 };
-
-/// An integer expression of C, and its value in Rust.
-type Fact = (String, i64);
-
-fn fact(expression: impl Into<String>, value: impl TryInto<i64>) -> Fact {
-    let value = value.try_into().unwrap_or_else(|_| panic!("fits i64"));
-    (expression.into(), value)
-}
 
 fn constants() -> Vec<Fact> {
     let core_calls = CORE_CALLS
@@ -91,19 +86,6 @@ fn constants() -> Vec<Fact> {
     core_calls.chain(transports).chain(others).collect()
 }
 
-/// Size of a structure, and offsets of all of its fields.
-macro_rules! layout {
-    ($name:literal, $structure:ty, $($field:ident),+) => {
-        vec![
-            fact(concat!("sizeof(struct ", $name, ")"), size_of::<$structure>()),
-            $(fact(
-                concat!("offsetof(struct ", $name, ", ", stringify!($field), ")"),
-                offset_of!($structure, $field),
-            )),+
-        ]
-    };
-}
-
 #[rustfmt::skip]
 fn layouts() -> Vec<Fact> {
     [
@@ -130,70 +112,25 @@ fn facts() -> Vec<Fact> {
     [constants(), layouts(), others].concat()
 }
 
-/// A program that compiles if and only if every fact holds.
-fn program(facts: &[Fact]) -> String {
-    let mut text = String::from("#include <hcall_guest.h>\n#include <stddef.h>\n");
-    for (expression, value) in facts {
-        writeln!(
-            text,
-            "_Static_assert({expression} == INT64_C({value}), \"{expression} is {value}\");"
-        )
-        .expect("a string takes any text");
-    }
-    text + SIGNATURES
-}
-
-/// Compiles to nothing, without a C library, with every warning an error.
-fn compile(text: &str) -> Output {
-    let mut compiler = Command::new("cc")
-        .args(["-std=c11", "-ffreestanding", "-nostdlib", "-pedantic"])
-        .args(["-Wall", "-Wextra", "-Werror", "-fsyntax-only"])
-        .args(["-I", concat!(env!("CARGO_MANIFEST_DIR"), "/include")])
-        .args(["-x", "c", "-"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("there is a C compiler `cc`, as cargo itself needs one");
-    let mut input = compiler.stdin.take().expect("it is a pipe");
-    input
-        .write_all(text.as_bytes())
-        .expect("cc reads its input");
-    drop(input);
-    compiler.wait_with_output().expect("cc ends")
-}
-
 #[test]
 fn the_c_compiler_agrees_on_every_value() {
-    let output = compile(&program(&facts()));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
+    HEADER.expect(&facts());
 }
 
 #[test]
 fn the_c_compiler_sees_a_wrong_value() {
-    for (expression, value) in facts() {
-        let wrong = program(&[(expression.clone(), value + 1)]);
-        let output = compile(&wrong);
-        let passed = output.status.success();
-        assert!(!passed, "{expression} passed as {}", value + 1);
-    }
+    HEADER.expect_wrong_values_to_be_seen(&facts());
 }
 
 #[test]
 fn no_constant_is_left_unchecked() {
-    let checked: BTreeSet<String> = constants().into_iter().map(|(name, _)| name).collect();
-    let defined: BTreeSet<String> = HEADER
-        .lines()
-        .filter_map(|line| line.strip_prefix("#define ")?.split_whitespace().next())
-        .filter(|name| !NO_INTEGERS.contains(name))
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(checked, defined);
+    HEADER.expect_all_constants(&constants(), &NO_INTEGERS);
 }
 
 #[test]
 fn every_function_is_compared() {
     let declared = HEADER
+        .text
         .lines()
         .filter_map(|line| line.strip_prefix("int64_t ")?.strip_suffix(");"))
         .filter_map(|line| line.split_once('('));

@@ -3,17 +3,19 @@
 //! constant, size and offset of the header against the crate's.
 
 use hcall_abi::convention::ARGUMENT_COUNT;
+use hcall_c_header::{fact, layout, Fact, Header};
 use hcall_plugin::abi::{
     self, HandlerDescriptor, HostFunctions, PluginDescriptor, Registers, PLUGIN_ABI_VERSION,
 };
 use hcall_plugin::{HypercallNumber, Level};
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::mem::{offset_of, size_of};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-const HEADER: &str = include_str!("../include/hcall_plugin.h");
+const HEADER: Header<'static> = Header {
+    name: "hcall_plugin.h",
+    text: include_str!("../include/hcall_plugin.h"),
+    directory: concat!(env!("CARGO_MANIFEST_DIR"), "/include"),
+    options: &[],
+    rest: "",
+};
 
 /// What the header defines that is no integer: its guard, functions, and words of the language.
 const NO_INTEGERS: [&str; 6] = [
@@ -24,14 +26,6 @@ const NO_INTEGERS: [&str; 6] = [
     "HCALL_PLUGIN_EXTERN",
     "HCALL_PLUGIN_ASSERT",
 ];
-
-/// An integer expression of C, and its value in the crate.
-type Fact = (String, i64);
-
-fn fact(expression: impl Into<String>, value: impl TryInto<i64>) -> Fact {
-    let value = value.try_into().unwrap_or_else(|_| panic!("fits i64"));
-    (expression.into(), value)
-}
 
 fn constants() -> Vec<Fact> {
     let limits = [
@@ -58,19 +52,6 @@ fn constants() -> Vec<Fact> {
     limits.into_iter().chain(callers).chain(levels).collect()
 }
 
-/// Size of a structure, and offsets of all of its fields.
-macro_rules! layout {
-    ($name:literal, $structure:ty, $($field:ident),+) => {
-        vec![
-            fact(concat!("sizeof(struct ", $name, ")"), size_of::<$structure>() as u64),
-            $(fact(
-                concat!("offsetof(struct ", $name, ", ", stringify!($field), ")"),
-                offset_of!($structure, $field) as u64,
-            )),+
-        ]
-    };
-}
-
 #[rustfmt::skip]
 fn layouts() -> Vec<Fact> {
     [
@@ -91,84 +72,33 @@ fn others() -> Vec<Fact> {
     vec![fact("HCALL_PLUGIN_USER(0x7fff)", last)]
 }
 
-/// A file that compiles if and only if every fact holds.
-fn program(facts: &[Fact]) -> String {
-    let mut text = String::from("#include <hcall_plugin.h>\n");
-    for (expression, value) in facts {
-        let constant = match *value {
-            i64::MIN => "INT64_MIN".to_owned(),
-            value => format!("INT64_C({value})"),
-        };
-        writeln!(
-            text,
-            "HCALL_PLUGIN_ASSERT({expression} == {constant}, \"{expression} is {value}\");"
-        )
-        .expect("a string takes any text");
-    }
-    text
-}
-
-/// Compiles to nothing, with every warning an error.
-fn compile(text: &str, name: &str, language: &[&str]) -> Output {
-    let source = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.c"));
-    std::fs::write(&source, text).expect("the temporary directory is writable");
-    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
-    Command::new("cc")
-        .args(language)
-        .args([
-            "-pedantic",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-fsyntax-only",
-            "-I",
-        ])
-        .args([&include, &source])
-        .output()
-        .expect("there is a C compiler `cc`, as cargo itself needs one")
-}
-
-#[track_caller]
-fn expect_compiled(output: &Output) {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
+fn facts() -> Vec<Fact> {
+    [constants(), layouts(), others()].concat()
 }
 
 #[test]
 fn the_c_compiler_agrees_on_every_value() {
-    let facts = [constants(), layouts(), others()].concat();
-    expect_compiled(&compile(&program(&facts), "every_value", &["-std=c11"]));
+    HEADER.expect(&facts());
 }
 
 #[test]
 fn the_c_compiler_sees_a_wrong_value() {
-    for (expression, value) in [constants(), layouts(), others()].concat() {
-        let wrong = program(&[(expression.clone(), value.wrapping_add(1))]);
-        let output = compile(&wrong, "wrong_value", &["-std=c11"]);
-        assert!(!output.status.success(), "{expression} passed with another");
-    }
+    HEADER.expect_wrong_values_to_be_seen(&facts());
 }
 
 #[test]
 fn no_constant_is_left_unchecked() {
-    let checked: BTreeSet<String> = constants().into_iter().map(|(name, _)| name).collect();
-    let defined: BTreeSet<String> = HEADER
-        .lines()
-        .filter_map(|line| line.strip_prefix("#define ")?.split_whitespace().next())
-        .filter(|name| !NO_INTEGERS.contains(name))
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(checked, defined);
+    HEADER.expect_all_constants(&constants(), &NO_INTEGERS);
 }
 
 #[test]
 fn the_example_in_the_header_s_comment_compiles() {
     let (_, rest) = HEADER
+        .text
         .split_once(" *\n *\tstatic")
         .expect("the example begins");
     let (example, _) = rest.split_once(" *\tcc -shared").expect("and ends");
     let lines = example.lines().map(|line| line.trim_start_matches(" *"));
     let example: Vec<&str> = lines.collect();
-    let text = format!("#include <hcall_plugin.h>\nstatic{}\n", example.join("\n"));
-    expect_compiled(&compile(&text, "example", &["-std=c11"]));
+    HEADER.expect_compiled(&format!("static{}\n", example.join("\n")));
 }

@@ -89,7 +89,8 @@ impl Service {
         Ok(())
     }
 
-    /// Answers up to [`BURST`] entries, by one state of the table.
+    /// Answers up to [`BURST`] entries, by one state of the table; fewer if the thread is to do
+    /// something else, for which a handler that takes long would be waited for many times.
     pub(super) fn burst<M: RingMemory>(&self, half: &mut HostHalf<M>) -> Result<Burst, RingDamage> {
         let table = self.dispatcher.table();
         let mut end = Ok(Burst::Full);
@@ -102,6 +103,9 @@ impl Service {
                         result,
                         reserved: [0; 2],
                     });
+                    if self.bell.is_raised() {
+                        break;
+                    }
                     continue;
                 }
                 Ok(Taken::Empty) => end = Ok(Burst::Drained),

@@ -7,8 +7,9 @@
 //! records apart from the others, and a reader takes one of them at a time.
 //!
 //! What is measured is the time in the handler, or until the answer of one that
-//! [defers](crate::Hypercall::defer) it. An entry of a batch, and a call through a
-//! ring, is counted under its own number; `BATCH` is counted too, with the whole of its time.
+//! [defers](crate::Hypercall::defer) it: such a call is counted, and its failure, when the answer
+//! is put in place, and not at all if the VM ends before. An entry of a batch, and a call through
+//! a ring, is counted under its own number; `BATCH` is counted too, with the whole of its time.
 //!
 //! | module | is for |
 //! |---|---|

@@ -3,8 +3,6 @@
 
 use crate::fake_vcpu::{call, finish, FakeVcpu, MEMORY_SIZE};
 use crate::peer::{fixture, range, LONG, NUMBER};
-use hcall_abi::batch::BatchEntry;
-use hcall_abi::number::BATCH;
 use hcall_abi::{Errno, Transport};
 use hcall_vmm::extend::external::protocol::{Answer, Direction, Length, Range};
 use hcall_vmm::{Cpl, Disposition};
@@ -243,25 +241,5 @@ fn a_vcpus_thread_does_not_wait() {
     calls.complete(&mut vcpu, pending.wait());
     assert_eq!(vcpu.answer(), 1);
     drop(calls);
-    fixture.end();
-}
-
-/// Where no answer can come later, the thread waits.
-#[test]
-fn the_entries_of_a_batch_are_answered_one_after_the_other() {
-    let fixture = fixture(&[], LONG, |mut peer| peer.add());
-    let entries: Vec<u8> = (0..20)
-        .flat_map(|index| BatchEntry::new(NUMBER, [index, 100, 0, 0]).to_bytes())
-        .collect();
-    let memory = &fixture.memory;
-    memory.write_slice(&entries, GuestAddress(0x100)).unwrap();
-    let answered = call(&fixture.host, BATCH.get(), [0x100, 20, 0, 0]);
-    assert_eq!(answered, 20);
-    let mut bytes = vec![0; entries.len()];
-    memory.read_slice(&mut bytes, GuestAddress(0x100)).unwrap();
-    for (index, entry) in bytes.chunks_exact(size_of::<BatchEntry>()).enumerate() {
-        let entry = BatchEntry::from_bytes(entry.try_into().unwrap());
-        assert_eq!(entry.result, index as i64 + 100);
-    }
     fixture.end();
 }

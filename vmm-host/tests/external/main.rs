@@ -3,6 +3,7 @@
 //! a thread that says what the test wants, in the protocol's bytes.
 
 mod answering;
+mod batches;
 mod breaking;
 mod document;
 #[path = "../host/fake_vcpu.rs"]
@@ -12,3 +13,4 @@ mod greeting;
 mod peer;
 mod timing;
 mod vectors;
+mod warning;

@@ -12,6 +12,8 @@ mod interrupts;
 mod page_tables;
 mod paging;
 mod panics;
+mod spans;
+mod subscriber;
 mod table;
 mod virtual_memory;
 #[cfg(feature = "watch")]

@@ -7,7 +7,8 @@ use hcall_abi::number::{BATCH, ECHO};
 use hcall_abi::{Errno, HypercallNumber, Transport};
 use hcall_vmm::core_calls::CoreServices;
 use hcall_vmm::watch::{NumberStats, StatsTable};
-use hcall_vmm::{Disposition, HypercallHost};
+use hcall_vmm::{Deferred, Disposition, HypercallHost};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -173,6 +174,50 @@ fn a_call_whose_answer_is_deferred_takes_until_it_is_there() {
     let stats = of(&host, MIXED);
     assert_eq!((stats.calls(), stats.failed()), (2, 1));
     assert!(stats.total() >= 2 * PAUSE);
+}
+
+#[test]
+fn a_deferred_call_is_counted_once_and_when_it_ends() {
+    let (host, _memory) = watching();
+    let (deferred, taken) = channel::<Deferred>();
+    host.hypercalls()
+        .register(MIXED, move |call| {
+            deferred.send(call.defer()?).map_err(|_| Errno::EIO)?;
+            Ok(0)
+        })
+        .unwrap();
+    let mut vcpu = FakeVcpu::new();
+    let mut call = || {
+        vcpu.trap(MIXED.get().into(), [0; 4]);
+        let disposition = host.dispatch(&mut vcpu, 0, Transport::Instruction);
+        let Disposition::Wait(pending) = disposition else {
+            panic!("{disposition:?}");
+        };
+        (pending, taken.recv().unwrap())
+    };
+    let count = || host.watch().expect("it watches").report().len();
+
+    // Never answered, as where the VM ends before: it is in no count.
+    drop(call());
+    let (pending, deferred) = call();
+    assert_eq!(count(), 0, "it has not ended");
+    // Dropped, which is -EIO.
+    drop(deferred);
+    let ready = pending.wait();
+    assert_eq!(count(), 0, "the guest does not have it yet");
+    host.complete(&mut FakeVcpu::new(), ready);
+    let (pending, deferred) = call();
+    deferred.answer(Err(Errno::ENOENT));
+    host.complete(&mut FakeVcpu::new(), pending.wait());
+    let (pending, deferred) = call();
+    deferred.answer(Ok(1));
+    host.complete(&mut FakeVcpu::new(), pending.wait());
+
+    let stats = of(&host, MIXED);
+    assert_eq!((stats.calls(), stats.failed(), stats.panicked()), (3, 2, 0));
+    // The VM's counters count a call when it comes, and a failure when it is told.
+    let counters = host.counters().read();
+    assert_eq!((counters.calls, counters.failed), (4, 2));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The command `hcall-vmm` with guests that run: exit statuses, signals, refusals.
 
+use hcall_abi::number::EXIT;
 use hcall_abi::{Transport, TransportSet};
 use hcall_ktap::{CaseResult, Suite, Verdict};
 use std::io::Read;
@@ -28,14 +29,20 @@ pub(crate) fn add_cases<'a>(
         vmm: vmm.into(),
         guests: guests.into(),
     };
-    let [statuses, signals, forced, refusals] =
-        [setting.clone(), setting.clone(), setting.clone(), setting];
+    let [statuses, signals, spans] = [setting.clone(), setting.clone(), setting.clone()];
+    let [forced, refusals] = [setting.clone(), setting];
     suite
         .case("hcall-vmm: the guest's end is the exit status", move || {
             exit_statuses(&statuses)
         })
         .case("hcall-vmm: SIGINT and SIGTERM end it cleanly", move || {
             end_by_signals(&signals)
+        })
+        .case("hcall-vmm: says every call with -vvv", move || {
+            if working.is_empty() {
+                return Ok(Verdict::Skip("no transport works on this machine".into()));
+            }
+            trace_calls(&spans)
         })
         .case(
             "hcall-vmm: offers the one transport it is told",
@@ -133,6 +140,33 @@ fn send(process: u32, signal: &str) -> Result<(), String> {
         .and_then(Pid::from_raw)
         .ok_or("no such process")?;
     kill_process(process, signal).map_err(|error| error.to_string())
+}
+
+/// What the guest's EXIT with 42 is told as; what is said less verbosely has no call in it.
+fn trace_calls(setting: &Setting) -> CaseResult {
+    let parts = [
+        format!(" hypercall{{number={EXIT} origin=Vcpu {{ id: 0, transport: "),
+        " called arguments=[42, ".into(),
+        " answered answer=".into(),
+    ];
+    for (option, lines_due) in [("-vvv", 2), ("-vv", 0)] {
+        let output = setting
+            .command("ends", "exit")
+            .arg(option)
+            .env("NO_COLOR", "1")
+            .output()
+            .map_err(|error| error.to_string())?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        let [call, called, answered] = &parts;
+        let of_call: Vec<&str> = text.lines().filter(|line| line.contains(call)).collect();
+        let is_told = of_call.len() == lines_due
+            && of_call.first().is_none_or(|line| line.contains(called))
+            && of_call.last().is_none_or(|line| line.contains(answered));
+        if output.status.code() != Some(42) || !is_told {
+            return Err(format!("{option}: {}, {text}", output.status));
+        }
+    }
+    Ok(Verdict::Pass)
 }
 
 fn run_over(setting: &Setting, transport: Transport) -> Result<Output, String> {

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The socket's file: made for its owner alone, in the place of one that a dead VMM left, and
 //! removed at the end.
+//!
+//! Whether a socket's VMM is dead can only be asked, and another VMM may take the name between
+//! the question and what is done upon the answer. So who binds holds a lock on the directory
+//! until he listens: whoever asks next is answered. The owner removes the file while he listens
+//! still, when nobody else does. The kernel gives the lock back with the process, and nothing is
+//! left beside the socket.
 
-use rustix::fs::{chmod, stat, FileType, Mode};
+use rustix::fs::{chmod, flock, lstat, open, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{
     bind, connect, listen, socket_with, AddressFamily, SocketAddrUnix, SocketFlags, SocketType,
@@ -10,9 +16,15 @@ use rustix::net::{
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Connections that the kernel keeps until the server takes them.
 const BACKLOG: i32 = 16;
+
+/// How long another program may hold the directory's lock: a VMM does for some system calls.
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
+const LOCK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +36,9 @@ pub enum BindError {
     /// Something else has the name.
     #[error("{0} is there and no socket; give another path, or remove it")]
     NoSocket(PathBuf),
+    /// Nobody can bind there safely.
+    #[error("the directory of {0} is locked by another program; end that, or give another path")]
+    Locked(PathBuf),
     /// A name that no socket can have.
     #[error("{0} is no name for a socket: it has at most 108 bytes, none of them zero")]
     Name(PathBuf),
@@ -41,8 +56,9 @@ pub enum BindError {
 /// server that took it, is dropped.
 #[derive(Debug)]
 pub struct ControlSocket {
-    pub(super) listener: OwnedFd,
+    // First: it is removed while the socket listens still.
     file: SocketFile,
+    pub(super) listener: OwnedFd,
 }
 
 impl ControlSocket {
@@ -57,6 +73,7 @@ impl ControlSocket {
             path: path.into(),
             source: source.into(),
         };
+        let _lock = DirectoryLock::of(path)?;
         let listener = stream_socket().map_err(system)?;
         match bind(&listener, &address) {
             Err(Errno::ADDRINUSE) => {
@@ -72,7 +89,7 @@ impl ControlSocket {
         chmod(path, Mode::RUSR | Mode::WUSR).map_err(system)?;
         let file = SocketFile::of(path).map_err(system)?;
         listen(&listener, BACKLOG).map_err(system)?;
-        Ok(Self { listener, file })
+        Ok(Self { file, listener })
     }
 
     /// Where it is.
@@ -82,27 +99,68 @@ impl ControlSocket {
 
     /// The directory that it is in: who removes the socket must have that right there.
     pub fn directory(&self) -> &Path {
-        match self.path().parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
+        directory_of(self.path())
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// The lock on the directory of a socket that is being bound.
+struct DirectoryLock(OwnedFd);
+
+impl DirectoryLock {
+    fn of(path: &Path) -> Result<Self, BindError> {
+        let system = |source: Errno| BindError::System {
+            path: path.into(),
+            source: source.into(),
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = open(directory_of(path), flags, Mode::empty()).map_err(system)?;
+        let start = Instant::now();
+        loop {
+            match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self(directory)),
+                Err(Errno::WOULDBLOCK) if start.elapsed() < LOCK_LIMIT => {
+                    thread::sleep(LOCK_INTERVAL);
+                }
+                Err(Errno::WOULDBLOCK) => return Err(BindError::Locked(path.into())),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(system(error)),
+            }
         }
     }
 }
 
-/// Removes what a dead VMM has left at `path`.
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Said, not only closed: a process that was started meanwhile may have the descriptor.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+/// Removes what a dead VMM has left at `path`; to be called with the directory locked.
 fn make_way(path: &Path, address: &SocketAddrUnix) -> Result<(), BindError> {
     let system = |source: Errno| BindError::System {
         path: path.into(),
         source: source.into(),
     };
-    let metadata = stat(path).map_err(system)?;
+    let metadata = match lstat(path) {
+        // Its owner has ended just now.
+        Err(Errno::NOENT) => return Ok(()),
+        metadata => metadata.map_err(system)?,
+    };
     if FileType::from_raw_mode(metadata.st_mode) != FileType::Socket {
         return Err(BindError::NoSocket(path.into()));
     }
     let probe = stream_socket().map_err(system)?;
     match connect(&probe, address) {
-        // Nobody listens, and nobody can begin to: the name is all that is left.
-        Err(Errno::CONNREFUSED) => {}
+        // Nobody listens, and nobody can begin to: the name is all that is left, if that.
+        Err(Errno::CONNREFUSED | Errno::NOENT) => {}
         Ok(()) | Err(Errno::AGAIN) => return Err(BindError::InUse(path.into())),
         Err(error) => return Err(system(error)),
     }
@@ -131,7 +189,7 @@ struct SocketFile {
 
 impl SocketFile {
     fn of(path: &Path) -> Result<Self, Errno> {
-        let metadata = stat(path)?;
+        let metadata = lstat(path)?;
         Ok(Self {
             path: path.into(),
             device: metadata.st_dev,
@@ -142,7 +200,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let is_ours = stat(&self.path)
+        let is_ours = lstat(&self.path)
             .is_ok_and(|metadata| (metadata.st_dev, metadata.st_ino) == (self.device, self.inode));
         if is_ours {
             if let Err(error) = rustix::fs::unlink(&self.path) {
@@ -196,6 +254,34 @@ mod tests {
             Err(BindError::NoSocket(_))
         ));
         std::fs::remove_file(&path).unwrap();
+        // A link is its owner's, wherever it leads.
+        let elsewhere = place("elsewhere");
+        drop(UnixListener::bind(&elsewhere).unwrap());
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        assert!(matches!(
+            ControlSocket::bind(&path),
+            Err(BindError::NoSocket(_))
+        ));
+        assert!(path.is_symlink() && elsewhere.exists());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::remove_file(&elsewhere).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_stays_locked_is_said() {
+        let directory = place("locked");
+        std::fs::create_dir(&directory).unwrap();
+        let path = directory.join("socket");
+        let held = DirectoryLock::of(&path).unwrap();
+        let start = Instant::now();
+        assert!(matches!(
+            ControlSocket::bind(&path),
+            Err(BindError::Locked(_))
+        ));
+        assert!(start.elapsed() >= LOCK_LIMIT);
+        drop(held);
+        drop(ControlSocket::bind(&path).unwrap());
+        std::fs::remove_dir(&directory).unwrap();
     }
 
     #[test]

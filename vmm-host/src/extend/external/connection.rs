@@ -71,6 +71,9 @@ pub(super) struct Connection {
     pub(super) number: HypercallNumber,
     pub(super) socket: UnixStream,
     pub(super) bell: Bell,
+    /// Where the handler listens, as it is said when it is gone: the thread that says it may not
+    /// ask any more.
+    listens_at: String,
     ranges: Ranges,
     time_limit: Duration,
     state: Mutex<State>,
@@ -86,6 +89,7 @@ impl Connection {
     ) -> Self {
         Self {
             number,
+            listens_at: peer_name(&socket),
             socket,
             bell,
             ranges,
@@ -202,7 +206,14 @@ impl Connection {
         let pending = state.calls.take_all();
         drop(state);
         if was == Condition::Working || !pending.is_empty() {
-            tracing::warn!(number = %self.number, %breach, "the handler of a hypercall is gone");
+            tracing::warn!(
+                number = %self.number,
+                socket = self.listens_at,
+                %breach,
+                "a handler's process is gone: its calls are answered -EIO until `hcall-vmm ctl PATH \
+                 replace {}=unix:SOCKET` puts another in its place",
+                self.number
+            );
         }
         // The process learns of it; the descriptor is closed when nobody has it any more.
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
@@ -265,4 +276,14 @@ impl Connection {
         } = &mut *state;
         calls.take_expired(now, |id| outgoing.withdraw(id))
     }
+}
+
+/// The name of the socket that the handler listens on, if it has one.
+fn peer_name(socket: &UnixStream) -> String {
+    let address = socket.peer_addr().ok();
+    let path = address.as_ref().and_then(|address| address.as_pathname());
+    path.map_or_else(
+        || "without a name".to_owned(),
+        |path| path.display().to_string(),
+    )
 }
