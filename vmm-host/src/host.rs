@@ -528,6 +528,8 @@ impl VcpuCalls<'_> {
         if let Some(observer) = answer.observer {
             observer(answer.result);
         }
+        // Last, for it may unload a plugin.
+        drop(answer.kept);
     }
 }
 
