@@ -195,11 +195,11 @@ unsafe extern "C" fn log(host: *const HostFunctions, level: u32, text: *const c_
         let plugin = &unsafe { data_of(host)? }.name;
         let text = String::from_utf8_lossy(text);
         match level {
-            0 | 1 => tracing::error!(plugin, "{text}"),
-            2 => tracing::warn!(plugin, "{text}"),
-            3 => tracing::info!(plugin, "{text}"),
-            4 => tracing::debug!(plugin, "{text}"),
-            _ => tracing::trace!(plugin, "{text}"),
+            0 | 1 => tracing::error!(%plugin, "{text}"),
+            2 => tracing::warn!(%plugin, "{text}"),
+            3 => tracing::info!(%plugin, "{text}"),
+            4 => tracing::debug!(%plugin, "{text}"),
+            _ => tracing::trace!(%plugin, "{text}"),
         }
         Ok(0_i32)
     });
