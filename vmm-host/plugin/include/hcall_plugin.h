@@ -97,7 +97,7 @@ struct hcall_plugin_segment {
 };
 
 /* A descriptor table's register. */
-struct hcall_plugin_table {
+struct hcall_plugin_descriptor_table {
 	uint64_t base;
 	uint16_t limit;
 	uint16_t reserved[3];	/* 0 */
@@ -106,7 +106,7 @@ struct hcall_plugin_table {
 /* A vCPU's segments, descriptor tables and control registers. */
 struct hcall_plugin_special_registers {
 	struct hcall_plugin_segment cs, ds, es, fs, gs, ss, tr, ldt;
-	struct hcall_plugin_table gdt, idt;
+	struct hcall_plugin_descriptor_table gdt, idt;
 	uint64_t cr0, cr2, cr3, cr4, cr8;
 	uint64_t efer, apic_base;
 };
@@ -291,7 +291,7 @@ HCALL_PLUGIN_ASSERT(sizeof(struct hcall_host_functions) == 184, "layout");
 HCALL_PLUGIN_ASSERT(offsetof(struct hcall_host_functions, special_registers) == 136, "layout");
 HCALL_PLUGIN_ASSERT(sizeof(struct hcall_plugin_registers) == 144, "layout");
 HCALL_PLUGIN_ASSERT(sizeof(struct hcall_plugin_segment) == 24, "layout");
-HCALL_PLUGIN_ASSERT(sizeof(struct hcall_plugin_table) == 16, "layout");
+HCALL_PLUGIN_ASSERT(sizeof(struct hcall_plugin_descriptor_table) == 16, "layout");
 HCALL_PLUGIN_ASSERT(sizeof(struct hcall_plugin_special_registers) == 280, "layout");
 
 #ifdef __cplusplus

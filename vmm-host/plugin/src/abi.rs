@@ -284,7 +284,7 @@ pub struct Segment {
 /// A descriptor table's register.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Table {
+pub struct DescriptorTable {
     /// Its first byte.
     pub base: u64,
     /// Its last byte, from the first on.
@@ -306,8 +306,8 @@ pub struct SpecialRegisters {
     pub ss: Segment,
     pub tr: Segment,
     pub ldt: Segment,
-    pub gdt: Table,
-    pub idt: Table,
+    pub gdt: DescriptorTable,
+    pub idt: DescriptorTable,
     pub cr0: u64,
     pub cr2: u64,
     pub cr3: u64,
@@ -378,9 +378,9 @@ const _: () = {
     assert!(offset_of!(Segment, unusable) == 22);
     assert!(offset_of!(Segment, reserved) == 23);
 
-    assert!(size_of::<Table>() == 16);
-    assert!(offset_of!(Table, limit) == 8);
-    assert!(offset_of!(Table, reserved) == 10);
+    assert!(size_of::<DescriptorTable>() == 16);
+    assert!(offset_of!(DescriptorTable, limit) == 8);
+    assert!(offset_of!(DescriptorTable, reserved) == 10);
 
     assert!(size_of::<SpecialRegisters>() == 280);
     assert!(offset_of!(SpecialRegisters, ss) == 120);

@@ -51,7 +51,7 @@ pub mod export;
 mod host;
 mod interrupts;
 
-pub use abi::{Registers, Segment, SpecialRegisters, Table};
+pub use abi::{DescriptorTable, Registers, Segment, SpecialRegisters};
 pub use call::{Call, HypercallResult, Mode};
 pub use deferred::Deferred;
 pub use hcall_abi::{Errno, Gpa, HypercallNumber};

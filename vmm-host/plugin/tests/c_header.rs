@@ -4,8 +4,8 @@
 
 use hcall_abi::convention::ARGUMENT_COUNT;
 use hcall_plugin::abi::{
-    self, HandlerDescriptor, HostFunctions, PluginDescriptor, Registers, Segment, SpecialRegisters,
-    Table, PLUGIN_ABI_VERSION,
+    self, DescriptorTable, HandlerDescriptor, HostFunctions, PluginDescriptor, Registers, Segment,
+    SpecialRegisters, PLUGIN_ABI_VERSION,
 };
 use hcall_plugin::{HypercallNumber, Level};
 use std::collections::BTreeSet;
@@ -87,7 +87,7 @@ fn layouts() -> Vec<Fact> {
             r9, r10, r11, r12, r13, r14, r15, rip, rflags),
         layout!("hcall_plugin_segment", Segment, base, limit, selector, segment_type, present,
             dpl, db, s, l, g, avl, unusable, reserved),
-        layout!("hcall_plugin_table", Table, base, limit, reserved),
+        layout!("hcall_plugin_descriptor_table", DescriptorTable, base, limit, reserved),
         layout!("hcall_plugin_special_registers", SpecialRegisters, cs, ds, es, fs, gs, ss, tr,
             ldt, gdt, idt, cr0, cr2, cr3, cr4, cr8, efer, apic_base),
     ]

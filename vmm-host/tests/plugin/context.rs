@@ -174,7 +174,7 @@ fn special_registers_are_set_field_by_field() {
 #[test]
 fn reserved_fields_must_be_zero() {
     let (host, memory) = host_with_plugin();
-    let reserved_of_table = offset_of!(hcall_plugin::Table, reserved);
+    let reserved_of_table = offset_of!(hcall_plugin::DescriptorTable, reserved);
     let reserved_of_segment = offset_of!(hcall_plugin::Segment, reserved);
     for offset in [
         offset_of!(SpecialRegisters, cs) + reserved_of_segment,

@@ -2,7 +2,7 @@
 //! Registers as KVM and as plugins have them, field by field, both ways.
 
 use hcall_abi::Errno;
-use hcall_plugin::abi::{Registers, Segment, SpecialRegisters, Table};
+use hcall_plugin::abi::{DescriptorTable, Registers, Segment, SpecialRegisters};
 use kvm_bindings::{kvm_dtable, kvm_regs, kvm_segment, kvm_sregs};
 
 macro_rules! general {
@@ -36,15 +36,15 @@ macro_rules! segment {
 
 segment!(base limit selector present dpl db s l g avl unusable);
 
-fn table_for_plugin(table: &kvm_dtable) -> Table {
-    Table {
+fn table_for_plugin(table: &kvm_dtable) -> DescriptorTable {
+    DescriptorTable {
         base: table.base,
         limit: table.limit,
         reserved: [0; 3],
     }
 }
 
-fn table_for_kvm(table: &Table) -> Result<kvm_dtable, Errno> {
+fn table_for_kvm(table: &DescriptorTable) -> Result<kvm_dtable, Errno> {
     if table.reserved != [0; 3] {
         return Err(Errno::EINVAL);
     }
