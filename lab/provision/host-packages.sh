@@ -6,11 +6,12 @@
 
 [[ $# -eq 0 ]] || die "usage: host-packages.sh"
 
+# python3-minimal: for the example of a handler.
 NEEDED=(
     git make gcc g++ libc6-dev ca-certificates
     debian-archive-keyring mmdebstrap
     bochs bochs-term bochsbios vgabios grub-pc-bin grub-common xorriso mtools
-    cpio kmod xz-utils zstd shellcheck
+    cpio kmod xz-utils zstd shellcheck python3-minimal
 )
 RUST=(cargo rustc rust-src rustfmt rust-clippy lld)
 
@@ -18,7 +19,7 @@ is_installed() { [[ $(dpkg-query --showformat='${Status}' --show "$1" 2>/dev/nul
 
 # The machine's Rust is Debian's, or could be because the release's is new enough.
 takes_debian_rust() {
-    if command -v rustup >/dev/null; then return 1; fi
+    if [[ ${HCALL_RUST:-} == toolchain ]] || command -v rustup >/dev/null; then return 1; fi
     if own_rust; then
         [[ $(command -v rustc) == /usr/bin/rustc ]]
         return

@@ -5,7 +5,7 @@
 //! for right after an exit no code and no data is cached.
 
 use crate::batch;
-use crate::host::StopReason;
+use crate::disposition::StopReason;
 use crate::hypercall::{Cpl, Hypercall, HypercallResult, Request};
 use crate::interrupts::Interrupts;
 use crate::memory::CopyGuestMemory;

@@ -5,26 +5,24 @@ use crate::batch::BATCH_LIMIT;
 use crate::confinement::Confinement;
 use crate::core_calls::{self, CoreServices};
 use crate::cpuid::{self, CpuidError};
-use crate::decode::{self, DecodedCall};
-use crate::deferred::{PendingAnswer, ReadyAnswer};
+use crate::decode;
+use crate::deferred::ReadyAnswer;
 use crate::dispatch::{Dispatcher, PanicPolicy};
-use crate::hypercall::{Hypercall, Mode, Origin, Request, Vcpu};
+use crate::disposition::{Disposition, StopReason};
+use crate::hypercall::Vcpu;
 use crate::intercept::{self, InterceptError};
 use crate::interrupts::Interrupts;
 use crate::memory::CopyGuestMemory;
 use crate::observation::{Observation, Spans};
-use crate::origin::Source;
 use crate::ring::{RingConfig, RingWiring, Rings};
-use crate::stats::{Counters, Outcome, Shard};
-use crate::table::{Callers, Entry, HypercallTable, Snapshot, TableCache};
+use crate::stats::Counters;
+use crate::table::{Callers, HypercallTable};
+use crate::vcpu_calls::VcpuCalls;
 #[cfg(feature = "watch")]
 use crate::watch::Watch;
 use hcall_abi::cpuid::{Advertisement, Features, Limits};
-use hcall_abi::result::MAX_PAYLOAD_32;
-use hcall_abi::{
-    encode_result, encode_result_32, Errno, HypercallNumber, Transport, TransportSet, ABI_VERSION,
-};
-use kvm_bindings::{kvm_run, CpuId, KVM_EXIT_HYPERCALL, KVM_EXIT_XEN, KVM_SYNC_X86_REGS};
+use hcall_abi::{Transport, TransportSet, ABI_VERSION};
+use kvm_bindings::CpuId;
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd, VmFd};
 use std::fmt;
 use std::sync::Arc;
@@ -33,52 +31,6 @@ use vm_memory::GuestMemory;
 
 /// Longest (GPA, length) buffer of a core call, in bytes.
 pub const BUFFER_LIMIT: u32 = 64 * 1024;
-
-/// What the vCPU's thread does after a call.
-#[derive(Debug, PartialEq, Eq)]
-#[repr(u8)] // A tag of its own is set and looked at in fewer instructions.
-#[must_use]
-pub enum Disposition {
-    /// Runs the vCPU again; the answer is in place.
-    Resume,
-    /// Ends the VM.
-    Stop(StopReason),
-    /// Waits for the answer, as it likes, and then has it
-    /// [put in place](VcpuCalls::complete) before it runs the vCPU again.
-    Wait(PendingAnswer),
-}
-
-/// Why a handler ended the VM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StopReason {
-    /// The guest called `EXIT`, or another handler asked for it.
-    Exit(u8),
-    /// The guest called `PANIC` with this message.
-    Panic(String),
-    /// A handler panicked, and the host has [`PanicPolicy::EndVm`].
-    HandlerPanicked {
-        /// The number that was called.
-        number: HypercallNumber,
-        /// What the panic said.
-        message: String,
-    },
-}
-
-impl fmt::Display for StopReason {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exit(code) => write!(formatter, "the guest exited with status {code}"),
-            Self::Panic(message) => write!(formatter, "the guest panicked: {message}"),
-            Self::HandlerPanicked { number, message } => {
-                write!(
-                    formatter,
-                    "the handler of hypercall {number} panicked: {message}"
-                )
-            }
-        }
-    }
-}
 
 /// Hypercalls of one VM. Shared by its vCPU threads.
 ///
@@ -373,15 +325,7 @@ impl HypercallHost {
 
     /// What a vCPU's thread answers its calls with, if it makes many.
     pub fn vcpu_calls(&self, vcpu_id: u32) -> VcpuCalls<'_> {
-        VcpuCalls {
-            vcpu: CallingVcpu {
-                dispatcher: &self.dispatcher,
-                offered: self.offered,
-                id: vcpu_id,
-                counters: self.dispatcher.counters.of_vcpu(vcpu_id),
-            },
-            table: self.dispatcher.table.cache(),
-        }
+        VcpuCalls::new(&self.dispatcher, self.offered, vcpu_id)
     }
 
     /// Answers one call that `vcpu` has just made over `transport`, as
@@ -406,226 +350,9 @@ impl HypercallHost {
     }
 }
 
-/// The answer as the caller's result register can hold it.
-#[inline]
-fn fit(answer: i64, call: &Hypercall<'_>) -> i64 {
-    if answer > MAX_PAYLOAD_32 as i64 {
-        return fit_large(answer, call);
-    }
-    answer
-}
-
-/// The same of a payload that depends on the caller's mode, for which KVM is asked where the
-/// exit did not tell it.
-#[cold]
-fn fit_large(payload: i64, call: &Hypercall<'_>) -> i64 {
-    fit_mode(payload, call.mode())
-}
-
-/// The same, where the mode is known.
-fn fit_mode(payload: i64, mode: Result<Mode, Errno>) -> i64 {
-    match mode {
-        Ok(Mode::Bits64) => payload,
-        Ok(Mode::Bits32) => encode_result_32(Ok(payload as u64)).into(),
-        Err(errno) => encode_result(Err(errno)),
-    }
-}
-
-/// Puts `answer` where KVM takes it from at the next KVM_RUN.
-#[inline]
-fn answer_vcpu(run: &mut kvm_run, answer: i64) {
-    match run.exit_reason {
-        // KVM stores the result to rax and skips the instruction, as long as rip has not
-        // been changed (`kvm_xen_hypercall_complete_userspace`).
-        KVM_EXIT_XEN => run.__bindgen_anon_1.xen.u.hcall.result = answer as u64,
-        // The same (`complete_hypercall_exit`).
-        KVM_EXIT_HYPERCALL => run.__bindgen_anon_1.hypercall.ret = answer as u64,
-        // KVM skips the `out` itself; rax is shared back.
-        _ => {
-            run.s.regs.regs.rax = answer as u64;
-            run.kvm_dirty_regs |= u64::from(KVM_SYNC_X86_REGS);
-        }
-    }
-}
-
-/// What the loop does for the sake of what a handler asked for, beside `answer`.
-#[cold]
-fn grant(request: Request, answer: i64, run: &mut kvm_run) -> Disposition {
-    match request {
-        Request::Stop(reason) => Disposition::Stop(reason),
-        Request::Panicked { .. } => Disposition::Resume,
-        // The handler failed after it had deferred.
-        Request::Defer(_) if answer < 0 => Disposition::Resume,
-        Request::Defer(pending) => {
-            // What the guest has if the VMM runs it without having waited.
-            answer_vcpu(run, encode_result(Err(Errno::EIO)));
-            Disposition::Wait(pending)
-        }
-    }
-}
-
 impl Drop for HypercallHost {
     fn drop(&mut self) {
         self.close_rings();
-    }
-}
-
-/// The calls of one vCPU, on its thread: it remembers the table, so that a call finds its
-/// handler with no more than a look whether the table is still the same.
-///
-/// What it remembers lives on: the handlers that were removed from the table are dropped
-/// when every vCPU has made its next call, or its `VcpuCalls` is gone.
-pub struct VcpuCalls<'host> {
-    vcpu: CallingVcpu<'host>,
-    table: TableCache<'host>,
-}
-
-/// A vCPU as a caller, with what every call needs at hand.
-struct CallingVcpu<'host> {
-    dispatcher: &'host Dispatcher,
-    offered: TransportSet,
-    id: u32,
-    counters: &'host Shard,
-}
-
-impl VcpuCalls<'_> {
-    /// As [`HypercallHost::recognise`].
-    #[inline]
-    pub fn recognise(&self, exit: &VcpuExit<'_>) -> Option<Transport> {
-        decode::recognise(exit, self.vcpu.offered)
-    }
-
-    /// As [`HypercallHost::dispatch`].
-    #[inline]
-    pub fn dispatch(&mut self, vcpu: &mut impl Vcpu, transport: Transport) -> Disposition {
-        let table = self.table.load();
-        let caller = &self.vcpu;
-        let run = vcpu.kvm_run();
-        let transport = decode::distinguish(run, transport, caller.offered);
-        let Some(asked) = decode::decode(run, transport) else {
-            return Disposition::Resume;
-        };
-        caller.counters.count_call(caller.origin(transport));
-        match table.find_own(asked.number) {
-            Some(entry) => caller.answer(table, entry, asked, vcpu, transport),
-            None => caller.answer_other(table, vcpu, transport),
-        }
-    }
-
-    /// Puts in place what [`Disposition::Wait`] waited for; `vcpu`, which has not been run
-    /// since, may then run.
-    ///
-    /// # Panics
-    ///
-    /// If the call was another vCPU's.
-    pub fn complete(&mut self, vcpu: &mut impl Vcpu, answer: ReadyAnswer) {
-        assert_eq!(
-            answer.caller.vcpu_id, self.vcpu.id,
-            "an answer goes to the vCPU that made the call"
-        );
-        let encoded = self.vcpu.encode(&answer, vcpu);
-        answer_vcpu(vcpu.kvm_run(), encoded);
-        if let Some(observer) = answer.observer {
-            observer(answer.result);
-        }
-        // Last, for it may unload a plugin.
-        drop(answer.kept);
-    }
-}
-
-impl CallingVcpu<'_> {
-    fn origin(&self, transport: Transport) -> Origin {
-        Origin::Vcpu {
-            id: self.id,
-            transport,
-        }
-    }
-
-    /// Compiled into the VMM's loop for its kind of vCPU: a few instructions around the
-    /// handler.
-    #[inline]
-    fn answer(
-        &self,
-        table: &Snapshot,
-        entry: &Entry,
-        asked: DecodedCall,
-        vcpu: &mut impl Vcpu,
-        transport: Transport,
-    ) -> Disposition {
-        let dispatcher = self.dispatcher;
-        let mut call = Hypercall {
-            number: entry.number,
-            arguments: asked.arguments,
-            source: Source::Vcpu {
-                vcpu: &mut *vcpu,
-                id: self.id,
-                transport,
-            },
-            cpl: asked.cpl,
-            mode: asked.mode,
-            dispatcher,
-            counters: self.counters,
-            request: None,
-        };
-        let answer = dispatcher.answer(table, entry, &mut call);
-        let answer = fit(answer, &call);
-        let request = call.request;
-        answer_vcpu(vcpu.kvm_run(), answer);
-        match request {
-            None => Disposition::Resume,
-            Some(request) => match dispatcher.settle(*request) {
-                None => Disposition::Resume,
-                Some(request) => grant(request, answer, vcpu.kvm_run()),
-            },
-        }
-    }
-
-    /// The answer that was deferred, as far as it needs nothing but the caller.
-    fn encode(&self, answer: &ReadyAnswer, vcpu: &impl Vcpu) -> i64 {
-        if answer.result.is_err() {
-            self.counters.count_outcome(Outcome::Failed);
-        }
-        let encoded = encode_result(answer.result);
-        if encoded <= MAX_PAYLOAD_32 as i64 {
-            return encoded;
-        }
-        let mode = match answer.caller.mode {
-            Some(mode) => Ok(mode),
-            None => vcpu.mode().map_err(|_| Errno::EIO),
-        };
-        fit_mode(encoded, mode)
-    }
-
-    /// The same of a number outside hcall's own ranges, or one that nobody answers. Out of
-    /// line, and decoding the call anew, so that the loop keeps nothing for its sake.
-    #[inline(never)]
-    fn answer_other(
-        &self,
-        table: &Snapshot,
-        vcpu: &mut impl Vcpu,
-        transport: Transport,
-    ) -> Disposition {
-        let run = vcpu.kvm_run();
-        let Some(asked) = decode::decode(run, transport) else {
-            return Disposition::Resume;
-        };
-        if let Some(entry) = table.find(asked.number) {
-            return self.answer(table, entry, asked, vcpu, transport);
-        }
-        let answer = self
-            .dispatcher
-            .answer_unknown(asked.number, asked.cpl, self.counters);
-        answer_vcpu(run, answer);
-        Disposition::Resume
-    }
-}
-
-impl fmt::Debug for VcpuCalls<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("VcpuCalls")
-            .field("vcpu_id", &self.vcpu.id)
-            .finish_non_exhaustive()
     }
 }
 

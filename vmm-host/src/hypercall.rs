@@ -6,7 +6,7 @@ use crate::decode::shared_registers;
 use crate::deferred::Kept;
 use crate::deferred::{self, Caller, Deferred, PendingAnswer};
 use crate::dispatch::Dispatcher;
-use crate::host::StopReason;
+use crate::disposition::StopReason;
 use crate::interrupts::InterruptVector;
 use crate::memory::{CopyGuestMemory, VirtualMemory};
 use crate::origin::Source;

@@ -92,6 +92,7 @@ pub mod cpuid;
 pub mod decode;
 pub mod deferred;
 mod dispatch;
+mod disposition;
 #[cfg(feature = "extend")]
 pub mod extend;
 #[cfg(feature = "_fuzzing")]
@@ -115,6 +116,7 @@ pub mod sandbox;
 pub mod stats;
 pub mod table;
 mod vcpu;
+mod vcpu_calls;
 mod virtual_memory;
 #[cfg(feature = "vmm")]
 pub mod vmm;
@@ -123,8 +125,10 @@ pub mod watch;
 
 pub use deferred::{Deferred, PendingAnswer, ReadyAnswer};
 pub use dispatch::PanicPolicy;
+pub use disposition::{Disposition, StopReason};
 pub use hcall_abi as abi;
 pub use hcall_abi::{Errno, Gpa, HypercallNumber, Transport, TransportSet};
-pub use host::{Disposition, HypercallHost, StopReason, VcpuCalls};
+pub use host::HypercallHost;
 pub use hypercall::{Cpl, Hypercall, HypercallResult, Mode, Origin};
 pub use table::{Callers, HypercallTable, Owner, Registration, TableError};
+pub use vcpu_calls::VcpuCalls;

@@ -202,6 +202,6 @@ fn the_example_in_python_is_short() {
         .collect();
     assert_eq!(
         imports,
-        ["import socketserver", "import struct", "import sys"]
+        ["import socket", "import struct", "import sys", "import threading"]
     );
 }

@@ -13,6 +13,7 @@ use crate::workshop::Workshop;
 pub(crate) const LIMIT: Duration = Duration::from_secs(45 * 60);
 
 const BESIDE_CARGO: &str = "beside-cargo.sh";
+const NONE_TARGET: &str = "none-target.sh";
 
 /// A kernel that the module is built for: the two that Debian builds for virtual machines,
 /// and our own.
@@ -86,7 +87,11 @@ pub(crate) fn other_module(
 
 /// The arguments with which cargo builds for the unikernels' target on this machine.
 pub(crate) fn none_target_arguments(workshop: &Workshop) -> Result<Vec<String>> {
-    let line = last_line(workshop, "none-target.sh", &[])?;
+    none_target_words(asking(workshop, NONE_TARGET), workshop)
+}
+
+fn none_target_words(job: Job, workshop: &Workshop) -> Result<Vec<String>> {
+    let line = answer(NONE_TARGET, job, workshop)?;
     Ok(line.split_whitespace().map(str::to_owned).collect())
 }
 
@@ -110,11 +115,18 @@ pub(crate) fn root_of_cargo(workshop: &Workshop) -> Result<PathBuf> {
 /// A job that runs cargo of the kernel's own toolchain, the oldest that must do.
 pub(crate) fn oldest_cargo(name: &str, workshop: &Workshop) -> Job {
     let target = workshop.places.output.join("oldest");
-    Job::new(name, script(workshop, "in-toolchain.sh"))
-        .arguments(["cargo"])
+    with_oldest_rust(cargo(name, workshop))
         .environment("CARGO_TARGET_DIR", target)
         .group(Group::Callers)
-        .limit(LIMIT)
+}
+
+/// As [`none_target_arguments`], for [`oldest_cargo`].
+pub(crate) fn oldest_none_target_arguments(workshop: &Workshop) -> Result<Vec<String>> {
+    none_target_words(with_oldest_rust(asking(workshop, NONE_TARGET)), workshop)
+}
+
+fn with_oldest_rust(job: Job) -> Job {
+    job.environment("HCALL_RUST", "toolchain")
 }
 
 /// A job that runs a program of the kernel's own toolchain.
@@ -175,11 +187,18 @@ fn path_from(workshop: &Workshop, name: &str, arguments: &[&str]) -> Result<Path
 }
 
 fn last_line(workshop: &Workshop, name: &str, arguments: &[&str]) -> Result<String> {
+    answer(name, asking(workshop, name).arguments(arguments), workshop)
+}
+
+/// A job of the script of this name, whose last line answers.
+fn asking(workshop: &Workshop, name: &str) -> Job {
     Job::new(name, script(workshop, name))
-        .arguments(arguments)
         .limit(LIMIT)
         .group(Group::Callers)
-        .output(workshop)?
+}
+
+fn answer(name: &str, job: Job, workshop: &Workshop) -> Result<String> {
+    job.output(workshop)?
         .pop()
         .with_context(|| format!("lab/provision/{name} printed nothing"))
 }

@@ -194,18 +194,8 @@ fn lints(workshop: &mut Workshop) -> Result<Score> {
 }
 
 fn lints_of_unikernels(workshop: &mut Workshop) -> Result<Score> {
-    let job = provision::cargo("cargo clippy (unikernels)", workshop)
-        .arguments(["clippy"])
-        .arguments(unikernel_packages())
-        .arguments(none_target_arguments(workshop)?)
-        .arguments(["--", "-D", "warnings"]);
-    let mut score = one_check("clippy for unikernels", job, workshop)?;
-    let job = provision::cargo("cargo clippy (library for C)", workshop)
-        .arguments(["clippy", "--locked", "--target", NONE])
-        .arguments(["--package", C_LIBRARY_PACKAGE])
-        .arguments(none_target_arguments(workshop)?)
-        .arguments(["--", "-D", "warnings"]);
-    score.add(one_check("clippy for the library for C", job, workshop)?);
+    let arguments = none_target_arguments(workshop)?;
+    let mut score = lint_without_system(provision::cargo, &arguments, workshop)?;
     let job = provision::i686_cargo("cargo clippy (32-bit unikernels)", workshop, "clippy")
         .arguments([
             "--locked",
@@ -225,6 +215,27 @@ fn lints_of_unikernels(workshop: &mut Workshop) -> Result<Score> {
     Ok(score)
 }
 
+/// What is built for no operating system: the unikernels, and the library for kernels in C.
+fn lint_without_system(
+    cargo: fn(&str, &Workshop) -> Job,
+    arguments: &[String],
+    workshop: &mut Workshop,
+) -> Result<Score> {
+    let job = cargo("cargo clippy (unikernels)", workshop)
+        .arguments(["clippy"])
+        .arguments(unikernel_packages())
+        .arguments(arguments)
+        .arguments(["--", "-D", "warnings"]);
+    let mut score = one_check("clippy for unikernels", job, workshop)?;
+    let job = cargo("cargo clippy (library for C)", workshop)
+        .arguments(["clippy", "--locked", "--target", NONE])
+        .arguments(["--package", C_LIBRARY_PACKAGE])
+        .arguments(arguments)
+        .arguments(["--", "-D", "warnings"]);
+    score.add(one_check("clippy for the library for C", job, workshop)?);
+    Ok(score)
+}
+
 fn cargo_tests(workshop: &mut Workshop) -> Result<Score> {
     let job = provision::cargo("cargo test", workshop)
         .arguments(["test", "--no-fail-fast"])
@@ -232,12 +243,15 @@ fn cargo_tests(workshop: &mut Workshop) -> Result<Score> {
     run_tests(job, workshop)
 }
 
+const RING_PROTOCOL: [&str; 4] = ["--package", "hcall-abi", "--test", "ring_loom"];
+const LOOM: &str = "--cfg loom";
+
 /// The model checker needs its own build of everything it looks into.
 fn ring_protocol(workshop: &mut Workshop) -> Result<Score> {
     let job = provision::cargo("cargo test (loom)", workshop)
         .arguments(["test", "--locked", "--release"])
-        .arguments(["--package", "hcall-abi", "--test", "ring_loom"])
-        .environment("RUSTFLAGS", "--cfg loom")
+        .arguments(RING_PROTOCOL)
+        .environment("RUSTFLAGS", LOOM)
         .environment("CARGO_TARGET_DIR", workshop.places.output.join("loom"));
     run_tests(job, workshop)
 }
@@ -256,13 +270,27 @@ fn run_tests(job: Job, workshop: &Workshop) -> Result<Score> {
     Ok(libtest.finish(&finished))
 }
 
-/// The workspace builds, and is clean, with the Rust that the kernel's own toolchain has.
+/// Everything builds, and is clean, with the Rust that the kernel's own toolchain has. The
+/// stage before has seen to 32-bit unikernels: there is no other for them.
 fn oldest_rust(workshop: &mut Workshop) -> Result<Score> {
     let job = provision::oldest_cargo("cargo clippy (oldest Rust)", workshop)
         .arguments(["clippy", "--all-targets"])
         .arguments(workspace())
         .arguments(["--", "-D", "warnings"]);
-    one_check("oldest Rust", job, workshop)
+    let mut score = one_check("oldest Rust", job, workshop)?;
+    let job = provision::oldest_cargo("cargo clippy (loom, oldest Rust)", workshop)
+        .arguments(["clippy", "--locked"])
+        .arguments(RING_PROTOCOL)
+        .arguments(["--", "-D", "warnings"])
+        .environment("RUSTFLAGS", LOOM);
+    score.add(one_check("oldest Rust, model checker", job, workshop)?);
+    let arguments = provision::oldest_none_target_arguments(workshop)?;
+    score.add(lint_without_system(
+        provision::oldest_cargo,
+        &arguments,
+        workshop,
+    )?);
+    Ok(score)
 }
 
 fn documentation(workshop: &mut Workshop) -> Result<Score> {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The throw-away VM: two calls and a HLT, in 64-bit mode, under a deadline.
 
-use crate::host::{Disposition, HypercallHost};
+use crate::disposition::Disposition;
+use crate::host::HypercallHost;
 use crate::intercept::InterceptError;
 use crate::{kick, long_mode};
 use hcall_abi::carrier::CarrierRegisters;

@@ -58,18 +58,20 @@ pub use crate::confinement::ThreadRole;
 pub use files::{Enclosure, FileAccess};
 
 use filter::Filter;
-use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
-/// The filters that were made so far, by the role whose they are.
-type Filters = Mutex<BTreeMap<u8, Arc<Filter>>>;
+/// How many roles there are: the last one's number and one.
+const ROLES: usize = ThreadRole::Owner as usize + 1;
+
+/// The filter of each role, made when a thread needs it, once.
+type Filters = [OnceLock<Filter>; ROLES];
 
 /// The confinement of one process. Clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
-    /// Made when a thread needs them, once; none where the kernel has no seccomp.
+    /// None where the kernel has no seccomp.
     filters: Option<Arc<Filters>>,
 }
 
@@ -110,7 +112,9 @@ impl Sandbox {
     /// That of the kernel. A thread that goes on nonetheless is not confined.
     pub fn confine_thread(&self, role: ThreadRole) -> io::Result<()> {
         match &self.filters {
-            Some(filters) => filter_for(filters, role).install(),
+            Some(filters) => filters[role as usize]
+                .get_or_init(|| Filter::of(role))
+                .install(),
             None => Ok(()),
         }
     }
@@ -120,13 +124,4 @@ impl Default for Sandbox {
     fn default() -> Self {
         Self::new()
     }
-}
-
-fn filter_for(filters: &Filters, role: ThreadRole) -> Arc<Filter> {
-    // A filter is put there whole.
-    let mut filters = filters.lock().unwrap_or_else(PoisonError::into_inner);
-    let filter = filters
-        .entry(role as u8)
-        .or_insert_with(|| Arc::new(Filter::of(role)));
-    Arc::clone(filter)
 }

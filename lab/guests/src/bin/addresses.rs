@@ -185,8 +185,8 @@ fn own_tables(root: u64) {
     let own = 0xffff_0000_0000_0000
         | [39, 30, 21, 12]
             .into_iter()
-            .fold(0, |sum, shift| sum | (SELF_INDEX as u64) << shift);
-    for gva in [own, own << 9 & !0xfff | 0xffff_0000_0000_0000] {
+            .fold(0, |sum, shift| sum | ((SELF_INDEX as u64) << shift));
+    for gva in [own, ((own << 9) & !0xfff) | 0xffff_0000_0000_0000] {
         leads(gva);
     }
     assert!(leads(own), "the first table as a page");
