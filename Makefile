@@ -22,7 +22,7 @@ LAB := $(or $(CARGO_TARGET_DIR),target)/$(LINUX)/release/hcall-lab
 # V=1 shows the whole output of everything that is run.
 LAB_FLAGS := $(if $(filter 1,$(V)),--verbose)
 
-.PHONY: help run test test-slow fuzz bench suite api guide module deb fmt clean lab host-packages
+.PHONY: help run build test test-slow fuzz bench suite api guide module deb fmt clean lab host-packages
 
 ## help: this list
 help:
@@ -31,6 +31,10 @@ help:
 ## run: the first hypercall, from a unikernel, a kernel and a process
 run: lab
 	@$(LAB) $(LAB_FLAGS) run
+
+## build: hcall-vmm and the examples' unikernels, into target/bin
+build: lab
+	@$(LAB) $(LAB_FLAGS) build
 
 ## test: every test of the project; STAGE=… only the stages with this in their name
 test: lab
@@ -75,6 +79,7 @@ fmt:
 ## clean: remove what was built here; the cache of kernels and tools stays
 clean:
 	@$(CARGO) clean
+	@rm -rf target/bin
 
 lab: host-packages
 	@CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static -C strip=debuginfo' \

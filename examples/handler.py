@@ -37,5 +37,6 @@ def handle(vmm):
 server = socket.socket(socket.AF_UNIX)
 server.bind(sys.argv[1])
 server.listen()
+print("listening", flush=True)
 while True:
     threading.Thread(target=handle, args=[server.accept()[0]], daemon=True).start()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # follow.sh: follows docs/guide.md literally in a clean Debian 13 root: clones the repository,
-# runs each block of commands in order as it is written, and looks for what the guide says that
-# it prints. Says how long each block took. Nothing of this machine's caches is used, so it
+# runs each block of commands in order as it is written, those of hcall-vmm after the others,
+# and looks for what the guide says that it prints. Says how long each block took. Nothing of this machine's caches is used, so it
 # takes as long as it would take a newcomer, and fetches as much. (`make guide`)
 #
 # HCALL_GUIDE_KVM=no hides /dev/kvm. HCALL_GUIDE_KEEP=1 keeps the root, to look into.

@@ -202,6 +202,11 @@ fn the_example_in_python_is_short() {
         .collect();
     assert_eq!(
         imports,
-        ["import socket", "import struct", "import sys", "import threading"]
+        [
+            "import socket",
+            "import struct",
+            "import sys",
+            "import threading"
+        ]
     );
 }

@@ -17,6 +17,7 @@ mod description;
 mod dynamic;
 mod follow;
 mod fuzzing;
+mod guide;
 mod initramfs;
 mod interrupt;
 mod libtest;
@@ -24,6 +25,7 @@ mod medium;
 mod packages;
 mod places;
 mod process;
+mod programs;
 mod provision;
 mod score;
 mod stages;
@@ -60,6 +62,8 @@ enum Command {
     },
     /// Show the first hypercall from a unikernel, a kernel and a process.
     Run,
+    /// Build hcall-vmm and the examples' unikernels, into target/bin.
+    Build,
     /// Measure what hypercalls cost.
     Bench(bench::Arguments),
     /// Write docs/api anew, the public API of each crate.
@@ -95,6 +99,7 @@ fn run(command: Command, verbosity: Verbosity) -> Result<ExitCode> {
     match command {
         Command::Test { only } => test::run(&mut workshop, &only),
         Command::Run => demonstration::run(&mut workshop),
+        Command::Build => programs::run(&workshop),
         Command::Bench(arguments) => bench::run(&mut workshop, &arguments),
         Command::Api => api::accept(&mut workshop),
         Command::Fuzz(arguments) => test::run_fuzzing(&mut workshop, &arguments),

@@ -14,6 +14,7 @@ use crate::crates;
 use crate::description::Source;
 use crate::dynamic;
 use crate::fuzzing;
+use crate::guide;
 use crate::libtest::Libtest;
 use crate::packages;
 use crate::places::is_installed;
@@ -98,6 +99,10 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage {
         name: "local KVM",
         run: local_kvm,
+    },
+    Stage {
+        name: "commands of the guide",
+        run: guide::stage,
     },
     Stage {
         name: "measurements on the local KVM",

@@ -12,15 +12,16 @@ use crate::table::{HypercallTable, TableError};
 use crate::vmm::{CallSpans, End, Stopper, Vm, VmConfig};
 use crate::watch::StatsTable;
 use anyhow::Context;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGTTIN};
 use signal_hook::iterator::Signals;
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
+use vmm_sys_util::signal::block_signal;
 
 /// Shells report a process that signal *n* ended as 128 + *n*.
 const STATUS_SIGNAL_BASE: u8 = 128;
@@ -184,26 +185,46 @@ fn confined(confinement: &Confinement, role: ThreadRole) -> bool {
 /// How long to wait for room in the guest's UART.
 const FULL_INTERVAL: Duration = Duration::from_millis(10);
 
+/// How long to wait for a terminal that somebody else is typing at.
+const BACKGROUND_INTERVAL: Duration = Duration::from_millis(200);
+
 /// Types standard input into the guest's console until it ends.
 fn forward_input(stopper: Stopper, confinement: Confinement) -> anyhow::Result<()> {
+    // Asked while the thread still may.
+    let is_terminal = std::io::stdin().is_terminal();
     thread::Builder::new()
         .name("console-input".into())
         .spawn(move || {
+            // Whoever reads its terminal in the background is stopped with all its threads;
+            // who blocks this signal is told EIO, and can wait.
+            if is_terminal && block_signal(SIGTTIN).is_err() {
+                return;
+            }
             if !confined(&confinement, ThreadRole::ConsoleInput) {
                 return;
             }
             let mut buffer = [0; 64];
-            while let Ok(length @ 1..) = std::io::stdin().read(&mut buffer) {
-                let mut rest = &buffer[..length];
-                while !rest.is_empty() {
-                    let taken = stopper.type_into_console(rest);
-                    rest = &rest[taken..];
-                    if taken == 0 {
-                        thread::sleep(FULL_INTERVAL);
+            loop {
+                match std::io::stdin().read(&mut buffer) {
+                    Ok(length @ 1..) => type_all(&stopper, &buffer[..length]),
+                    Err(error) if is_terminal && error.raw_os_error() == Some(libc::EIO) => {
+                        thread::sleep(BACKGROUND_INTERVAL);
                     }
+                    Ok(0) | Err(_) => break,
                 }
             }
         })
         .context("cannot start the console's input thread")?;
     Ok(())
+}
+
+/// Types `input` into the guest's console, as it takes it.
+fn type_all(stopper: &Stopper, mut input: &[u8]) {
+    while !input.is_empty() {
+        let taken = stopper.type_into_console(input);
+        input = &input[taken..];
+        if taken == 0 {
+            thread::sleep(FULL_INTERVAL);
+        }
+    }
 }

@@ -4,5 +4,8 @@
 
 mod attempts;
 mod child;
+mod lacking;
 mod living;
+mod older;
+mod pretend;
 mod refusals;

@@ -16,7 +16,8 @@ fn must_fail(attempt: &Attempt, role: ThreadRole, enclosure: &Enclosure) -> bool
     }
 }
 
-fn everything_is_refused(role: ThreadRole, enclosure: &Enclosure) -> Result<(), String> {
+/// Every attempt that a thread of `role` must be refused is refused, and no other.
+pub(crate) fn everything_is_refused(role: ThreadRole, enclosure: &Enclosure) -> Result<(), String> {
     for attempt in ATTEMPTS {
         let made = attempt.make();
         match (&made, must_fail(attempt, role, enclosure)) {

@@ -21,6 +21,7 @@ mod external;
 mod faults;
 mod handlers;
 mod hostile;
+mod lacking;
 mod limits;
 mod linux;
 mod linux_debug;
@@ -30,6 +31,8 @@ mod modes;
 mod multiboot;
 mod plugin_swaps;
 mod plugins;
+#[path = "../../../../vmm-host/tests/sandbox/pretend.rs"]
+mod pretend;
 mod probing;
 mod ring;
 mod rings;
@@ -233,7 +236,9 @@ fn main() -> ExitCode {
         suite = plugins::add_cases(suite, &setting, working);
     }
     if let Some(compromised) = &arguments.compromised {
-        suite = sandbox::add_cases(suite, compromised, &arguments.guests, working);
+        let setting = sandbox::Setting::new(compromised, &arguments.guests, working);
+        suite = sandbox::add_cases(suite, &setting);
+        suite = lacking::add_cases(suite, &setting);
     }
     if let (Some(vmm), Some(compromised)) = (&arguments.vmm, &arguments.compromised) {
         let programs = faults::Programs {

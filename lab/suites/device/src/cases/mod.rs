@@ -9,6 +9,7 @@ mod clients;
 mod command;
 mod defaults;
 mod ending;
+mod guide;
 mod in_kernel;
 mod info;
 mod interrupted;
@@ -84,6 +85,7 @@ pub(crate) fn with_host<'a>(
     };
     let suite = privilege::add(suite);
     let suite = command::add(suite, transport);
+    let suite = guide::add(suite);
     let suite = widened::add(suite);
     let suite = interrupted::add(suite);
     let suite = ring_refusals::add(suite);
