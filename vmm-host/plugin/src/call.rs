@@ -31,7 +31,7 @@ pub struct Call<'call> {
     lifetime: PhantomData<&'call mut RawCall>,
 }
 
-impl<'call> Call<'call> {
+impl Call<'_> {
     /// # Safety
     ///
     /// Both are what the host has given a handler, which has not returned.
