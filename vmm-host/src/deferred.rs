@@ -45,6 +45,7 @@
 
 use crate::hypercall::{HypercallResult, Mode};
 use hcall_abi::Errno;
+use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -53,6 +54,9 @@ type Waker = Box<dyn FnOnce() + Send>;
 
 /// Who is told the answer when it is put in place.
 pub(crate) type Observer = Box<dyn FnOnce(HypercallResult) + Send + Sync>;
+
+/// What must stay as long as somebody waits: whoever is to answer, if that is code that can go.
+pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
 
 /// Where the answer is left, and who is told.
 #[derive(Default)]
@@ -139,6 +143,8 @@ pub struct PendingAnswer {
     caller: Caller,
     /// Where calls are observed.
     observer: Option<Observer>,
+    /// Dropped by whoever waits, and never by whoever answers: he may be a thread of what goes.
+    kept: Option<Kept>,
 }
 
 /// An answer that was deferred to be put to where the guest finds it: both ends of it.
@@ -151,6 +157,7 @@ pub(crate) fn defer(caller: Caller) -> (Deferred, PendingAnswer) {
         slot,
         caller,
         observer: None,
+        kept: None,
     };
     (deferred, pending)
 }
@@ -167,6 +174,12 @@ impl PendingAnswer {
         });
     }
 
+    /// Has `kept` stay until the answer is in place.
+    #[cfg(feature = "extend")]
+    pub(crate) fn keep(&mut self, kept: Kept) {
+        self.kept = Some(kept);
+    }
+
     /// The vCPU that waits.
     pub fn vcpu_id(&self) -> u32 {
         self.caller.vcpu_id
@@ -180,7 +193,8 @@ impl PendingAnswer {
     /// Has `waker` called once, when the answer is there: by the thread that gives it, or here
     /// if it is there already. It takes the place of one that was given before.
     ///
-    /// It must not panic, and should do little: write to an eventfd, unpark a thread.
+    /// It must not panic, and should do little: write to an eventfd, unpark a thread. The
+    /// answer is not for it to take: the thread may be a plugin's, which goes with it.
     pub fn notify(&self, waker: impl FnOnce() + Send + 'static) {
         let mut state = self.slot.lock();
         if state.answer.is_none() {
@@ -243,6 +257,7 @@ impl PendingAnswer {
             result,
             caller: self.caller,
             observer: self.observer,
+            kept: self.kept,
         }
     }
 }
@@ -273,6 +288,7 @@ pub struct ReadyAnswer {
     pub(crate) result: HypercallResult,
     pub(crate) caller: Caller,
     pub(crate) observer: Option<Observer>,
+    pub(crate) kept: Option<Kept>,
 }
 
 impl fmt::Debug for ReadyAnswer {

@@ -2,6 +2,8 @@
 //! What a handler sees of a call, and what it may ask for.
 
 use crate::decode::shared_registers;
+#[cfg(feature = "extend")]
+use crate::deferred::Kept;
 use crate::deferred::{self, Caller, Deferred, PendingAnswer};
 use crate::dispatch::Dispatcher;
 use crate::disposition::StopReason;
@@ -264,6 +266,20 @@ impl Hypercall<'_> {
         let mode = self.mode;
         let (deferred, pending) = deferred::defer(Caller { vcpu_id, mode });
         self.request = Some(Box::new(Request::Defer(pending)));
+        Ok(deferred)
+    }
+
+    /// As [`defer`](Self::defer); `owner`, whose code answers, stays as long as somebody waits.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    #[cfg(feature = "extend")]
+    pub(crate) fn defer_for(&mut self, owner: Kept) -> Result<Deferred, Errno> {
+        let deferred = self.defer()?;
+        if let Some(Request::Defer(pending)) = self.request.as_deref_mut() {
+            pending.keep(owner);
+        }
         Ok(deferred)
     }
 

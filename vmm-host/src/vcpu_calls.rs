@@ -77,6 +77,8 @@ impl<'host> VcpuCalls<'host> {
         if let Some(observer) = answer.observer {
             observer(answer.result);
         }
+        // Last, for it may unload a plugin.
+        drop(answer.kept);
     }
 }
 

@@ -2,6 +2,9 @@
 //! A plugin in Rust. `cargo build --package hcall-plugin-example`, then
 //! `hcall-vmm run IMAGE --plugin target/debug/libhcall_plugin_example.so`.
 
+mod checksum;
+
+use checksum::Worker;
 use hcall_plugin::{Call, Errno, Gpa, Host, HypercallNumber, HypercallResult, Level};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,17 +12,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const DIVIDE: HypercallNumber = HypercallNumber::user(0x10);
 /// `CAPITALS(gpa, length)` → length, at most 4096; makes the text's letters capitals.
 const CAPITALS: HypercallNumber = HypercallNumber::user(0x11);
+/// `CHECKSUM(gpa, length)` → the sum of at most 4096 bytes, which a thread of its own finds.
+const CHECKSUM: HypercallNumber = HypercallNumber::user(0x12);
 
 /// What all handlers share, on whichever threads they run.
 struct Example {
     host: Host,
     calls: AtomicU64,
+    worker: Worker,
 }
 
 impl Example {
     fn new(host: Host) -> Result<Self, Errno> {
-        let calls = AtomicU64::new(0);
-        Ok(Self { host, calls })
+        Ok(Self {
+            host,
+            calls: AtomicU64::new(0),
+            worker: Worker::start()?,
+        })
     }
 
     fn divide(&self, call: &mut Call<'_>) -> HypercallResult {
@@ -38,6 +47,19 @@ impl Example {
         call.write(Gpa::new(gpa), text)?;
         Ok(length)
     }
+
+    fn checksum(&self, call: &mut Call<'_>) -> HypercallResult {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let [gpa, length, ..] = call.args();
+        if length > 4096 {
+            return Err(Errno::EMSGSIZE);
+        }
+        let mut bytes = vec![0; length as usize];
+        call.read(Gpa::new(gpa), &mut bytes)?;
+        let later = call.defer()?;
+        self.worker.ask(bytes, later)?;
+        Ok(0) // The guest gets the worker's answer.
+    }
 }
 
 impl Drop for Example {
@@ -54,5 +76,6 @@ hcall_plugin::plugin! {
     handlers: {
         DIVIDE => Example::divide,
         CAPITALS => Example::capitals,
+        CHECKSUM => Example::checksum,
     },
 }

@@ -154,6 +154,13 @@ pub const NEVER: HypercallNumber = HypercallNumber::user(0x145);
 /// `UNENTERABLE()` gives the vCPU a state that no processor enters.
 pub const UNENTERABLE: HypercallNumber = HypercallNumber::user(0x146);
 
+/// `SPECIAL(gpa)` → the length of the special registers that are put there, as
+/// `hcall_plugin.h` has them.
+pub const SPECIAL: HypercallNumber = HypercallNumber::user(0x147);
+
+/// `SET_SPECIAL(cr2, efer)` → 0; efer stays if 0 is given.
+pub const SET_SPECIAL: HypercallNumber = HypercallNumber::user(0x148);
+
 /// How many calls of [`LATER`] the unikernel `deferred` makes, and how long each takes.
 pub const DEFERRED_CALLS: u64 = 20;
 /// In milliseconds.

@@ -27,8 +27,8 @@
  *
  * How this grows: new fields are added at the end of structures, and the version stays. A host
  * takes the structures of a plugin for as long as they say they are; a plugin compares
- * host->size before it uses a function that this file did not have in the beginning (none so
- * far). The version changes if an old field does.
+ * host->size, by HCALL_PLUGIN_HOST_HAS, before it uses a function that this file did not have in
+ * the beginning. The version changes if an old field does.
  */
 #ifndef HCALL_PLUGIN_H
 #define HCALL_PLUGIN_H
@@ -79,8 +79,46 @@ struct hcall_plugin_registers {
 	uint64_t rip, rflags;
 };
 
+/* A segment register with what the processor keeps of its descriptor. */
+struct hcall_plugin_segment {
+	uint64_t base;
+	uint32_t limit;		/* the last byte, whatever the granularity */
+	uint16_t selector;
+	uint8_t segment_type;	/* 4 bits */
+	uint8_t present;	/* this one and those below: 0 or 1, but for dpl: 0 to 3 */
+	uint8_t dpl;
+	uint8_t db;		/* of 32 bits */
+	uint8_t s;		/* code or data; 0: of the system */
+	uint8_t l;		/* code of 64 bits */
+	uint8_t g;		/* its limit is in pages */
+	uint8_t avl;
+	uint8_t unusable;
+	uint8_t reserved;	/* 0 */
+};
+
+/* A descriptor table's register. */
+struct hcall_plugin_descriptor_table {
+	uint64_t base;
+	uint16_t limit;
+	uint16_t reserved[3];	/* 0 */
+};
+
+/* A vCPU's segments, descriptor tables and control registers. */
+struct hcall_plugin_special_registers {
+	struct hcall_plugin_segment cs, ds, es, fs, gs, ss, tr, ldt;
+	struct hcall_plugin_descriptor_table gdt, idt;
+	uint64_t cr0, cr2, cr3, cr4, cr8;
+	uint64_t efer, apic_base;
+};
+
 /* A call as its host knows it: to be used until the handler returns, on the same thread. */
 struct hcall_plugin_call;
+
+/*
+ * The right to answer a call later, once, on any thread. It is a number in the shape of a
+ * pointer: there is nothing to be read there, and no two have been or will be the same.
+ */
+struct hcall_plugin_deferred;
 
 /*
  * What the host does for a plugin. It stands where it is from create() to the end of destroy().
@@ -131,7 +169,59 @@ struct hcall_host_functions {
 	/* Ends the VM as panicked with this message, UTF-8, once the handler has returned. */
 	void (*request_panic)(struct hcall_plugin_call *call, const char *message,
 			      uint64_t length);
+
+	/* What follows was not there in the beginning: see HCALL_PLUGIN_HOST_HAS. */
+
+	/* The vCPU's segments, descriptor tables and control registers; -EIO if KVM does not say. */
+	int32_t (*special_registers)(const struct hcall_plugin_call *call,
+				     struct hcall_plugin_special_registers *registers);
+	/*
+	 * Sets them: all, so read them before. -EINVAL if anything reserved is not 0, -EIO if KVM
+	 * refuses. What KVM takes and no processor enters ends the VM, with words. The guest has
+	 * its answer only if the instruction is still at the same linear address.
+	 */
+	int32_t (*set_special_registers)(struct hcall_plugin_call *call,
+					 const struct hcall_plugin_special_registers *registers);
+	/*
+	 * Makes the interrupt of this vector pending in the local APIC of a vCPU, the calling one
+	 * or another, whatever it does; through a ring too. -EINVAL for a vector below 16, -ENXIO
+	 * if there is no such vCPU or its APIC is off, -EIO if KVM refuses, -EOPNOTSUPP if the VMM
+	 * offers no interrupts.
+	 */
+	int32_t (*inject_interrupt)(const struct hcall_plugin_call *call, uint32_t vcpu,
+				    uint8_t vector);
+	/*
+	 * Puts the answer off: the vCPU waits until answer() is called with what is put there, on
+	 * any thread, before the handler returns or after. A payload that the handler returns is
+	 * then ignored. Anything else that it returns is the answer all the same, and nobody waits
+	 * for the other. -EOPNOTSUPP in a batch and through a ring, -EBUSY if the handler has
+	 * deferred already or has asked for the end of the VM.
+	 *
+	 * Until it is answered, the guest's vCPU stands still, though the VM can be paused and
+	 * ended; answer(-EIO) gives it up. As long as a vCPU waits, the plugin stays loaded, also
+	 * without any handler; destroy() can come before the answer only if nobody waits for it
+	 * any more, and what is not answered by its end need not be.
+	 */
+	int32_t (*defer)(struct hcall_plugin_call *call, struct hcall_plugin_deferred **deferred);
+	/*
+	 * Answers a call, with what call() could have returned. Every call that was deferred is
+	 * answered once: a second answer changes nothing, is logged, and is -EINVAL, as is one to
+	 * NULL. To be called until the end of destroy().
+	 */
+	int32_t (*answer)(const struct hcall_host_functions *host,
+			  struct hcall_plugin_deferred *deferred, int64_t result);
+	/*
+	 * Whether somebody still waits for an answer, 1 or 0: not if the VM has ended, or if the
+	 * handler has failed after it deferred. -EINVAL if it has been given.
+	 */
+	int32_t (*is_awaited)(const struct hcall_host_functions *host,
+			      const struct hcall_plugin_deferred *deferred);
 };
+
+/* Whether a host has a function of struct hcall_host_functions. */
+#define HCALL_PLUGIN_HOST_HAS(host, function)                                                    \
+	((host)->size >= offsetof(struct hcall_host_functions, function) +                       \
+				 sizeof((host)->function))
 
 /*
  * What answers a number. call() returns a payload from 0 on, a negative errno from -1 to -4095,
@@ -197,8 +287,12 @@ struct hcall_plugin {
 HCALL_PLUGIN_ASSERT(sizeof(void *) == 8, "plugins are for x86-64");
 HCALL_PLUGIN_ASSERT(sizeof(struct hcall_plugin) == 56, "layout");
 HCALL_PLUGIN_ASSERT(sizeof(struct hcall_plugin_handler) == 16, "layout");
-HCALL_PLUGIN_ASSERT(sizeof(struct hcall_host_functions) == 136, "layout");
+HCALL_PLUGIN_ASSERT(sizeof(struct hcall_host_functions) == 184, "layout");
+HCALL_PLUGIN_ASSERT(offsetof(struct hcall_host_functions, special_registers) == 136, "layout");
 HCALL_PLUGIN_ASSERT(sizeof(struct hcall_plugin_registers) == 144, "layout");
+HCALL_PLUGIN_ASSERT(sizeof(struct hcall_plugin_segment) == 24, "layout");
+HCALL_PLUGIN_ASSERT(sizeof(struct hcall_plugin_descriptor_table) == 16, "layout");
+HCALL_PLUGIN_ASSERT(sizeof(struct hcall_plugin_special_registers) == 280, "layout");
 
 #ifdef __cplusplus
 }

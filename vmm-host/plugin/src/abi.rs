@@ -107,6 +107,21 @@ impl core::fmt::Debug for RawCall {
     }
 }
 
+/// The right to answer a call later, once, on any thread. It is a number in the shape of a
+/// pointer: there is nothing to be read there, and no two have been or will be the same.
+#[repr(C)]
+pub struct RawDeferred {
+    _opaque: [u8; 0],
+}
+
+impl core::fmt::Debug for RawDeferred {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter
+            .debug_struct("RawDeferred")
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a host does for a plugin. It stands where it is from `create` to the end of `destroy`.
 ///
 /// A function that returns `i32` returns 0 or a negative errno, if nothing else is said. Where
@@ -179,7 +194,35 @@ pub struct HostFunctions {
     /// Ends the VM as panicked with this message, UTF-8, once the handler has returned.
     pub request_panic:
         unsafe extern "C" fn(call: *mut RawCall, message: *const c_char, length: u64),
+    /// Puts the vCPU's segments, descriptor tables and control registers there.
+    ///
+    /// This one and those below were not there in the beginning: [`size`](Self::size) says
+    /// whether they are.
+    pub special_registers:
+        unsafe extern "C" fn(call: *const RawCall, registers: *mut SpecialRegisters) -> i32,
+    /// Sets them; −EINVAL if anything reserved is not 0, −EIO if KVM refuses.
+    pub set_special_registers:
+        unsafe extern "C" fn(call: *mut RawCall, registers: *const SpecialRegisters) -> i32,
+    /// Makes an interrupt pending in a vCPU's local APIC; −EINVAL for a vector below 16, −ENXIO
+    /// if there is no such vCPU or its APIC is off, −EOPNOTSUPP if the VMM offers none.
+    pub inject_interrupt: unsafe extern "C" fn(call: *const RawCall, vcpu: u32, vector: u8) -> i32,
+    /// Puts the answer off, until `answer` is called with what is put there. −EOPNOTSUPP in a
+    /// batch and through a ring, −EBUSY if the handler has asked for something else.
+    pub defer: unsafe extern "C" fn(call: *mut RawCall, deferred: *mut *mut RawDeferred) -> i32,
+    /// Answers a call that was deferred, with what [`CallFunction`] could have returned; −EINVAL
+    /// if it has been answered.
+    pub answer: unsafe extern "C" fn(
+        host: *const HostFunctions,
+        deferred: *mut RawDeferred,
+        result: i64,
+    ) -> i32,
+    /// Whether somebody still waits for the answer, 1 or 0; −EINVAL if it has been given.
+    pub is_awaited:
+        unsafe extern "C" fn(host: *const HostFunctions, deferred: *const RawDeferred) -> i32,
 }
+
+/// Bytes of [`HostFunctions`] in the beginning.
+pub const HOST_FUNCTIONS_FIRST_SIZE: usize = 136;
 
 /// A vCPU's general registers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -206,6 +249,74 @@ pub struct Registers {
     pub rflags: u64,
 }
 
+/// A segment register with what the processor keeps of its descriptor. Flags are 0 or 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Segment {
+    /// Its first byte.
+    pub base: u64,
+    /// Its last byte, whatever the granularity.
+    pub limit: u32,
+    /// What a program sees of it.
+    pub selector: u16,
+    /// The descriptor's type, 4 bits.
+    pub segment_type: u8,
+    /// Whether it is present.
+    pub present: u8,
+    /// The descriptor's privilege level, 0 to 3.
+    pub dpl: u8,
+    /// Whether it is of 32 bits.
+    pub db: u8,
+    /// Whether it is code or data; 0: the system's.
+    pub s: u8,
+    /// Whether it is code of 64 bits.
+    pub l: u8,
+    /// Whether its limit is in pages.
+    pub g: u8,
+    /// The bit that is software's.
+    pub avl: u8,
+    /// Whether it cannot be used.
+    pub unusable: u8,
+    /// 0.
+    pub reserved: u8,
+}
+
+/// A descriptor table's register.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct DescriptorTable {
+    /// Its first byte.
+    pub base: u64,
+    /// Its last byte, from the first on.
+    pub limit: u16,
+    /// 0.
+    pub reserved: [u16; 3],
+}
+
+/// A vCPU's segments, descriptor tables and control registers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct SpecialRegisters {
+    pub cs: Segment,
+    pub ds: Segment,
+    pub es: Segment,
+    pub fs: Segment,
+    pub gs: Segment,
+    pub ss: Segment,
+    pub tr: Segment,
+    pub ldt: Segment,
+    pub gdt: DescriptorTable,
+    pub idt: DescriptorTable,
+    pub cr0: u64,
+    pub cr2: u64,
+    pub cr3: u64,
+    pub cr4: u64,
+    pub cr8: u64,
+    pub efer: u64,
+    pub apic_base: u64,
+}
+
 const _: () = {
     assert!(size_of::<PluginDescriptor>() == 56);
     assert!(offset_of!(PluginDescriptor, size) == 4);
@@ -221,7 +332,7 @@ const _: () = {
     assert!(offset_of!(HandlerDescriptor, callers) == 4);
     assert!(offset_of!(HandlerDescriptor, call) == 8);
 
-    assert!(size_of::<HostFunctions>() == 136);
+    assert!(size_of::<HostFunctions>() == 184);
     assert!(offset_of!(HostFunctions, size) == 4);
     assert!(offset_of!(HostFunctions, host_data) == 8);
     assert!(offset_of!(HostFunctions, log) == 16);
@@ -239,6 +350,12 @@ const _: () = {
     assert!(offset_of!(HostFunctions, set_registers) == 112);
     assert!(offset_of!(HostFunctions, request_exit) == 120);
     assert!(offset_of!(HostFunctions, request_panic) == 128);
+    assert!(offset_of!(HostFunctions, special_registers) == HOST_FUNCTIONS_FIRST_SIZE);
+    assert!(offset_of!(HostFunctions, set_special_registers) == 144);
+    assert!(offset_of!(HostFunctions, inject_interrupt) == 152);
+    assert!(offset_of!(HostFunctions, defer) == 160);
+    assert!(offset_of!(HostFunctions, answer) == 168);
+    assert!(offset_of!(HostFunctions, is_awaited) == 176);
 
     assert!(size_of::<Registers>() == 144);
     assert!(offset_of!(Registers, rdi) == 40);
@@ -246,4 +363,31 @@ const _: () = {
     assert!(offset_of!(Registers, r8) == 64);
     assert!(offset_of!(Registers, rip) == 128);
     assert!(offset_of!(Registers, rflags) == 136);
+
+    assert!(size_of::<Segment>() == 24);
+    assert!(offset_of!(Segment, limit) == 8);
+    assert!(offset_of!(Segment, selector) == 12);
+    assert!(offset_of!(Segment, segment_type) == 14);
+    assert!(offset_of!(Segment, present) == 15);
+    assert!(offset_of!(Segment, dpl) == 16);
+    assert!(offset_of!(Segment, db) == 17);
+    assert!(offset_of!(Segment, s) == 18);
+    assert!(offset_of!(Segment, l) == 19);
+    assert!(offset_of!(Segment, g) == 20);
+    assert!(offset_of!(Segment, avl) == 21);
+    assert!(offset_of!(Segment, unusable) == 22);
+    assert!(offset_of!(Segment, reserved) == 23);
+
+    assert!(size_of::<DescriptorTable>() == 16);
+    assert!(offset_of!(DescriptorTable, limit) == 8);
+    assert!(offset_of!(DescriptorTable, reserved) == 10);
+
+    assert!(size_of::<SpecialRegisters>() == 280);
+    assert!(offset_of!(SpecialRegisters, ss) == 120);
+    assert!(offset_of!(SpecialRegisters, ldt) == 168);
+    assert!(offset_of!(SpecialRegisters, gdt) == 192);
+    assert!(offset_of!(SpecialRegisters, idt) == 208);
+    assert!(offset_of!(SpecialRegisters, cr0) == 224);
+    assert!(offset_of!(SpecialRegisters, efer) == 264);
+    assert!(offset_of!(SpecialRegisters, apic_base) == 272);
 };

@@ -3,12 +3,11 @@
 
 use crate::abi::{
     HostFunctions, RawCall, CALLERS_ANY_PRIVILEGE_LEVEL, CALLERS_KERNEL_ONLY, CALLERS_OF_THE_VM,
-    PLUGIN_ABI_VERSION, RESULT_PANICKED,
+    HOST_FUNCTIONS_FIRST_SIZE, PLUGIN_ABI_VERSION, RESULT_PANICKED,
 };
 use crate::{Call, Callers, Host, HypercallResult};
 use hcall_abi::{encode_result, Errno};
 use std::ffi::c_void;
-use std::mem::size_of;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 /// Who may call a handler: the one in the list, if there is one.
@@ -32,7 +31,7 @@ pub unsafe fn create<S: Send + Sync + 'static>(
 ) -> i32 {
     // SAFETY: the table, which begins with version and size in every version of it.
     let (version, size) = unsafe { ((*host).abi_version, (*host).size) };
-    if version != PLUGIN_ABI_VERSION || (size as usize) < size_of::<HostFunctions>() {
+    if version != PLUGIN_ABI_VERSION || (size as usize) < HOST_FUNCTIONS_FIRST_SIZE {
         return negative(Errno::EPROTO);
     }
     // SAFETY: the table of a version that is known.
@@ -73,10 +72,8 @@ pub unsafe fn answer<S: Send + Sync + 'static>(
 ) -> i64 {
     // SAFETY: by the contract; nobody has it mutably, and `S` is `Sync`.
     let state = unsafe { &*state.cast::<S>() };
-    // SAFETY: the table stands until the plugin is unloaded, which is not during a call.
-    let functions = unsafe { &*host };
     // SAFETY: both are what the host has given this handler.
-    let mut call = unsafe { Call::new(call, functions) };
+    let mut call = unsafe { Call::new(call, host) };
     match catch(|| handler(state, &mut call)) {
         Some(result) => encode_result(result),
         None => RESULT_PANICKED,

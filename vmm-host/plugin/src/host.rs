@@ -2,7 +2,9 @@
 //! The host of a plugin, where no call is needed.
 
 use crate::abi::HostFunctions;
+use hcall_abi::Errno;
 use std::fmt;
+use std::mem::size_of;
 
 /// How important a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,4 +55,38 @@ impl fmt::Debug for Host {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Host").finish_non_exhaustive()
     }
+}
+
+/// The errno of a host's answer; EIO for what is none.
+pub(crate) fn errno(answer: i32) -> Errno {
+    answer
+        .checked_neg()
+        .and_then(|positive| u16::try_from(positive).ok())
+        .and_then(Errno::new)
+        .unwrap_or(Errno::EIO)
+}
+
+/// A function that was not there in the beginning: EOPNOTSUPP where the host is older. The
+/// table is the host's own, until the plugin is unloaded.
+macro_rules! newer {
+    ($functions:expr, $name:ident) => {{
+        let functions: *const $crate::abi::HostFunctions = $functions;
+        // SAFETY: every table has its size, and is so long.
+        unsafe {
+            if $crate::host::reaches(
+                (*functions).size,
+                ::core::mem::offset_of!($crate::abi::HostFunctions, $name),
+            ) {
+                Ok((*functions).$name)
+            } else {
+                Err($crate::Errno::EOPNOTSUPP)
+            }
+        }
+    }};
+}
+pub(crate) use newer;
+
+/// Whether a table of `size` bytes has a function at `offset`.
+pub(crate) fn reaches(size: u32, offset: usize) -> bool {
+    size as usize >= offset + size_of::<fn()>()
 }

@@ -37,22 +37,26 @@
 //!
 //! # Unloading
 //!
-//! When the last handler of a plugin has been removed and no vCPU remembers it, its state is
-//! dropped, on whichever thread that was, and the shared object is closed. Threads that the
-//! plugin has started must have ended then: join them in the state's `drop`. Thread-local
-//! values with destructors keep the object in memory until the threads that have them end: the
-//! C library sees to that.
+//! When the last handler of a plugin has been removed, no vCPU remembers it, and none waits for
+//! an answer that it [deferred](Call::defer), its state is dropped, on whichever thread that
+//! was, and the shared object is closed. Threads that the plugin has started must have ended
+//! then: join them in the state's `drop`. Thread-local values with destructors keep the object
+//! in memory until the threads that have them end: the C library sees to that.
 
 pub mod abi;
 mod call;
+mod deferred;
 #[doc(hidden)]
 pub mod export;
 mod host;
+mod interrupts;
 
-pub use abi::Registers;
+pub use abi::{DescriptorTable, Registers, Segment, SpecialRegisters};
 pub use call::{Call, HypercallResult, Mode};
+pub use deferred::Deferred;
 pub use hcall_abi::{Errno, Gpa, HypercallNumber};
 pub use host::{Host, Level};
+pub use interrupts::InterruptVector;
 
 /// Who may call a handler, where the plugin says so itself; otherwise the VM's policy does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,7 +5,8 @@
 use hcall_abi::convention::ARGUMENT_COUNT;
 use hcall_c_header::{fact, layout, Fact, Header};
 use hcall_plugin::abi::{
-    self, HandlerDescriptor, HostFunctions, PluginDescriptor, Registers, PLUGIN_ABI_VERSION,
+    self, DescriptorTable, HandlerDescriptor, HostFunctions, PluginDescriptor, Registers, Segment,
+    SpecialRegisters, PLUGIN_ABI_VERSION,
 };
 use hcall_plugin::{HypercallNumber, Level};
 
@@ -18,8 +19,9 @@ const HEADER: Header<'static> = Header {
 };
 
 /// What the header defines that is no integer: its guard, functions, and words of the language.
-const NO_INTEGERS: [&str; 6] = [
+const NO_INTEGERS: [&str; 7] = [
     "HCALL_PLUGIN_H",
+    "HCALL_PLUGIN_HOST_HAS(host,",
     "HCALL_PLUGIN_USER(offset)",
     "HCALL_PLUGIN(name,",
     "HCALL_PLUGIN_EXPORT",
@@ -60,9 +62,15 @@ fn layouts() -> Vec<Fact> {
         layout!("hcall_plugin_handler", HandlerDescriptor, number, callers, call),
         layout!("hcall_host_functions", HostFunctions, abi_version, size, host_data, log, number,
             arguments, vcpu, cpl, mode, read, write, translate, read_virtual, write_virtual,
-            registers, set_registers, request_exit, request_panic),
+            registers, set_registers, request_exit, request_panic, special_registers,
+            set_special_registers, inject_interrupt, defer, answer, is_awaited),
         layout!("hcall_plugin_registers", Registers, rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8,
             r9, r10, r11, r12, r13, r14, r15, rip, rflags),
+        layout!("hcall_plugin_segment", Segment, base, limit, selector, segment_type, present,
+            dpl, db, s, l, g, avl, unusable, reserved),
+        layout!("hcall_plugin_descriptor_table", DescriptorTable, base, limit, reserved),
+        layout!("hcall_plugin_special_registers", SpecialRegisters, cs, ds, es, fs, gs, ss, tr,
+            ldt, gdt, idt, cr0, cr2, cr3, cr4, cr8, efer, apic_base),
     ]
     .concat()
 }

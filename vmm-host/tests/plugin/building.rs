@@ -2,7 +2,7 @@
 //! Shared objects for the tests.
 
 use hcall_vmm::extend::{Plugin, PluginError};
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,13 +25,18 @@ fn checkout() -> PathBuf {
 
 /// Builds the shared object of a C file of the checkout, with more arguments for the compiler.
 pub(crate) fn build_c(source: &str, arguments: &[&str]) -> PathBuf {
+    build_c_against("vmm-host/plugin/include", source, arguments)
+}
+
+/// The same, with the header of another directory of the checkout.
+pub(crate) fn build_c_against(include: &str, source: &str, arguments: &[&str]) -> PathBuf {
     let source = checkout().join(source);
     let stem = source.file_stem().expect("a file").to_string_lossy();
     let object = place(&stem);
     let output = Command::new("cc")
         .args(["-std=gnu11", "-O1", "-g0", "-shared", "-fPIC"])
         .args(["-pedantic", "-Wall", "-Wextra", "-Werror", "-I"])
-        .arg(checkout().join("vmm-host/plugin/include"))
+        .arg(checkout().join(include))
         .args(arguments)
         .arg("-o")
         .args([&object, &source])
@@ -64,4 +69,11 @@ pub(crate) fn try_load(path: &Path) -> Result<Arc<Plugin>, PluginError> {
 
 pub(crate) fn load(path: &Path) -> Arc<Plugin> {
     try_load(path).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Whether the object of this file is in this process' memory.
+pub(crate) fn is_mapped(object: &Path) -> bool {
+    let name = object.file_name().unwrap().to_string_lossy();
+    let maps = fs::read_to_string("/proc/self/maps").expect("there is /proc");
+    maps.contains(&format!("/memfd:{name}"))
 }

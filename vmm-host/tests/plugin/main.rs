@@ -3,10 +3,13 @@
 
 mod behaviour;
 mod building;
+mod context;
+mod deferred;
 mod documentation;
 #[path = "../host/fake_vcpu.rs"]
 #[allow(dead_code)]
 mod fake_vcpu;
+mod older;
 mod refused;
 mod rust;
 mod unloading;

@@ -8,6 +8,7 @@ use vm_memory::{Bytes, GuestAddress};
 
 const DIVIDE: u32 = HypercallNumber::user(0x10).get();
 const CAPITALS: u32 = HypercallNumber::user(0x11).get();
+const CHECKSUM: u32 = HypercallNumber::user(0x12).get();
 
 fn errno(errno: Errno) -> i64 {
     -i64::from(errno.get())
@@ -38,6 +39,16 @@ fn the_example_in_rust() {
         assert_eq!(call(&host, CAPITALS, [gpa, length, 0, 0]), errno(due));
     }
     assert_eq!(host.counters().read().panicked, 0);
+
+    // A thread of its own answers.
+    let sum: i64 = text.to_ascii_uppercase().into_iter().map(i64::from).sum();
+    for _ in 0..100 {
+        assert_eq!(call(&host, CHECKSUM, [0x100, text.len() as u64, 0, 0]), sum);
+    }
+    assert_eq!(
+        call(&host, CHECKSUM, [0, 4097, 0, 0]),
+        errno(Errno::EMSGSIZE)
+    );
 
     // A division by zero panics.
     assert_eq!(call(&host, DIVIDE, [84, 0, 0, 0]), errno(Errno::EIO));

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From when to when a plugin is in memory, whatever happens to its file.
 
-use crate::building::{build_c, load, place};
+use crate::building::{build_c, is_mapped, load, place};
 use crate::fake_vcpu::{call, host, FakeVcpu};
 use hcall_vmm::{Disposition, HypercallNumber, Transport};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const SUM: HypercallNumber = HypercallNumber::user(0x300);
 const WHO: HypercallNumber = HypercallNumber::user(0x303);
@@ -16,13 +16,6 @@ fn plugin_that_tells() -> (PathBuf, PathBuf) {
     let definition = format!("-DDESTROYED=\"{}\"", destroyed.display());
     let object = build_c("vmm-host/tests/plugin/behaviour.c", &[&definition]);
     (object, destroyed)
-}
-
-/// Whether the object of this file is in this process' memory.
-fn is_mapped(object: &Path) -> bool {
-    let name = object.file_name().unwrap().to_string_lossy();
-    let maps = fs::read_to_string("/proc/self/maps").expect("there is /proc");
-    maps.contains(&format!("/memfd:{name}"))
 }
 
 #[test]

@@ -10,6 +10,7 @@ use hcall_guest::{hcall2, Errno, HypercallNumber};
 /// Of `examples/plugin-rust`.
 const DIVIDE: HypercallNumber = HypercallNumber::user(0x10);
 const CAPITALS: HypercallNumber = HypercallNumber::user(0x11);
+const CHECKSUM: HypercallNumber = HypercallNumber::user(0x12);
 /// Of `examples/plugin-c`.
 const ADD: HypercallNumber = HypercallNumber::user(0x20);
 const SUM: HypercallNumber = HypercallNumber::user(0x21);
@@ -28,6 +29,8 @@ fn main() {
     let sum: u64 = text.iter().map(|byte| u64::from(*byte)).sum();
     assert_eq!(hcall2(ADD, 2, 40), Ok(42));
     assert_eq!(hcall2(SUM, gpa, length), Ok(sum));
+    // Answered by a thread of the plugin's own.
+    assert_eq!(hcall2(CHECKSUM, gpa, length), Ok(sum));
     assert_eq!(hcall2(CAPITALS, gpa, length), Ok(length));
     assert_eq!(&text, b"A TEXT OF THE GUEST");
     assert_eq!(hcall2(DIVIDE, 84, 2), Ok(42));

@@ -5,8 +5,10 @@
 use crate::plugin_swaps::{swap, CALLS};
 use hcall_abi::TransportSet;
 use hcall_ktap::{CaseResult, Suite, Verdict};
+use hcall_lab_contract::{DEFERRED_CALLS, DEFERRED_FOR, INJECTED};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// Exit status of `hcall-vmm` when there was no VM to run.
 const STATUS_VMM: i32 = 125;
@@ -31,6 +33,7 @@ pub(crate) fn add_cases<'a>(
 ) -> Suite<'a> {
     let [answer, swaps] = [setting.clone(), setting.clone()];
     let [twice, is_static] = [setting.clone(), setting.clone()];
+    let [later, interrupts, special] = [setting.clone(), setting.clone(), setting.clone()];
     let if_working = move |case: &dyn Fn() -> CaseResult| match working.is_empty() {
         true => Ok(Verdict::Skip("no transport works on this machine".into())),
         false => case(),
@@ -43,6 +46,16 @@ pub(crate) fn add_cases<'a>(
         .case(
             format!("plugins: handlers come and go during {CALLS} calls"),
             move || if_working(&|| swap(&swaps)),
+        )
+        .case("plugins: a thread of their own answers later", move || {
+            if_working(&|| answer_later(&later))
+        })
+        .case("plugins: they give interrupts", move || {
+            if_working(&|| interrupt(&interrupts))
+        })
+        .case(
+            "plugins: special registers are the guest's own, and are set",
+            move || if_working(&|| compare_special_registers(&special)),
         )
         .case("plugins: two cannot have one number", move || {
             refuse_a_number_taken(&twice)
@@ -91,10 +104,10 @@ fn answer_a_guest(setting: &Setting) -> CaseResult {
         String::from_utf8_lossy(&output.stderr),
     );
     let ended = output.status.success() && said == "plugins answer\n";
-    // Of the Rust plugin's five calls one panicked, and its end was seen.
+    // Of the Rust plugin's six calls one panicked, and its end was seen.
     let parts = [
         "panicked: 1",
-        "unloaded after 5 calls",
+        "unloaded after 6 calls",
         "plugin=example-rust",
     ];
     match parts.into_iter().find(|part| !complained.contains(part)) {
@@ -104,6 +117,61 @@ fn answer_a_guest(setting: &Setting) -> CaseResult {
             output.status
         )),
     }
+}
+
+/// Runs a guest whose calls the plugin `context` answers; what it printed.
+fn run_with_context(setting: &Setting, guest: &str, command_line: &str) -> Result<Said, String> {
+    let mut command = setting.command(&setting.vmm, guest, &["context.so"]);
+    command.args(["--append", command_line, "--stats"]);
+    let output = output(command)?;
+    let said = Said {
+        console: String::from_utf8_lossy(&output.stdout).into_owned(),
+        complaints: String::from_utf8_lossy(&output.stderr).into_owned(),
+    };
+    match output.status.success() {
+        true => Ok(said),
+        false => Err(format!("{}: {said:?}", output.status)),
+    }
+}
+
+/// What a guest and its VMM printed.
+#[derive(Debug)]
+struct Said {
+    console: String,
+    complaints: String,
+}
+
+impl Said {
+    fn expect(&self, console: &str) -> CaseResult {
+        if self.console == console {
+            return Ok(Verdict::Pass);
+        }
+        Err(format!("{self:?}"))
+    }
+}
+
+fn answer_later(setting: &Setting) -> CaseResult {
+    let start = Instant::now();
+    let said = run_with_context(setting, "deferred", "later")?;
+    let least = Duration::from_millis(DEFERRED_CALLS * DEFERRED_FOR);
+    if start.elapsed() < least {
+        return Err(format!("the answers came before {least:?} had passed"));
+    }
+    // The dropped one, and one in a batch.
+    if !said.complaints.contains("failed: 2") {
+        return Err(format!("not two calls have failed: {said:?}"));
+    }
+    said.expect("answered later\n")
+}
+
+fn interrupt(setting: &Setting) -> CaseResult {
+    let said = run_with_context(setting, "interrupts", "")?;
+    said.expect(&format!("{} and {INJECTED} interrupts\n", 1 + INJECTED))
+}
+
+fn compare_special_registers(setting: &Setting) -> CaseResult {
+    let said = run_with_context(setting, "special", "")?;
+    said.expect("special registers agree\n")
 }
 
 fn refuse_a_number_taken(setting: &Setting) -> CaseResult {

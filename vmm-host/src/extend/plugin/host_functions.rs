@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a plugin can ask of its host: `Hypercall`'s methods, as functions of C.
 
+use super::owed::Owed;
+use super::registers::{for_kvm, for_plugin, set_special, special_for_plugin};
+use super::{decode, Plugin};
 use crate::hypercall::{Hypercall, Mode};
+use crate::interrupts::InterruptVector;
 use hcall_abi::{Errno, Gpa};
-use hcall_plugin::abi::{HostFunctions, RawCall, Registers, PLUGIN_ABI_VERSION};
-use kvm_bindings::kvm_regs;
-use std::ffi::{c_char, c_void, CStr, CString};
+use hcall_plugin::abi::{
+    HostFunctions, RawCall, RawDeferred, Registers, SpecialRegisters, PLUGIN_ABI_VERSION,
+    RESULT_PANICKED,
+};
+use std::ffi::{c_char, c_void};
 use std::mem::size_of;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr;
 use std::slice;
+use std::sync::Arc;
 
 /// Longest message that is logged, in bytes.
 const MESSAGE_LIMIT: u64 = 64 * 1024;
@@ -18,19 +25,28 @@ const MESSAGE_LIMIT: u64 = 64 * 1024;
 pub(super) struct HostTable {
     functions: HostFunctions,
     /// What `host_data` points to.
-    _name: CString,
+    data: Arc<HostData>,
+}
+
+/// What the host knows of a plugin where no call is at hand.
+struct HostData {
+    /// By which its messages are logged.
+    name: String,
+    owed: Owed,
 }
 
 impl HostTable {
-    /// For the plugin of this name, by which its messages are logged.
+    /// For the plugin of this name.
     pub(super) fn new(name: &str) -> Self {
-        // A descriptor's name ends at the first NUL, so there is none in it.
-        let name = CString::new(name).unwrap_or_default();
+        let data = Arc::new(HostData {
+            name: name.to_owned(),
+            owed: Owed::default(),
+        });
         Self {
             functions: HostFunctions {
                 abi_version: PLUGIN_ABI_VERSION,
                 size: size_of::<HostFunctions>() as u32,
-                host_data: name.as_ptr().cast(),
+                host_data: Arc::as_ptr(&data).cast(),
                 log,
                 number,
                 arguments,
@@ -46,8 +62,14 @@ impl HostTable {
                 set_registers,
                 request_exit,
                 request_panic,
+                special_registers,
+                set_special_registers,
+                inject_interrupt,
+                defer,
+                answer: answer_deferred,
+                is_awaited,
             },
-            _name: name,
+            data,
         }
     }
 
@@ -56,27 +78,58 @@ impl HostTable {
     }
 }
 
-/// A call as plugins have it.
-pub(super) fn raw(call: &mut Hypercall<'_>) -> *mut RawCall {
-    ptr::from_mut(call).cast()
+/// A call as plugins have it, until their handler returns.
+pub(super) struct PluginCall<'a, 'call> {
+    call: &'a mut Hypercall<'call>,
+    plugin: &'a Arc<Plugin>,
+}
+
+impl<'a, 'call> PluginCall<'a, 'call> {
+    pub(super) fn new(call: &'a mut Hypercall<'call>, plugin: &'a Arc<Plugin>) -> Self {
+        Self { call, plugin }
+    }
+
+    pub(super) fn raw(&mut self) -> *mut RawCall {
+        ptr::from_mut(self).cast()
+    }
 }
 
 /// The other way.
 ///
 /// # Safety
 ///
-/// `call` is null, or what [`raw`] made of a call that the present thread is answering.
+/// `call` is null, or what [`PluginCall::raw`] made of a call that the present thread is
+/// answering.
 unsafe fn call_of<'a>(call: *const RawCall) -> Result<&'a Hypercall<'a>, Errno> {
-    // SAFETY: by the contract; its lifetime is cut to that of the function which asks.
-    unsafe { call.cast::<Hypercall<'a>>().as_ref() }.ok_or(Errno::EFAULT)
+    // SAFETY: by the contract; its lifetimes are cut to that of the function which asks.
+    let call = unsafe { call.cast::<PluginCall<'a, 'a>>().as_ref() };
+    Ok(call.ok_or(Errno::EFAULT)?.call)
 }
 
 /// # Safety
 ///
 /// As [`call_of`], and nothing else of it is borrowed.
+unsafe fn plugin_call_of_mut<'a>(call: *mut RawCall) -> Result<&'a mut PluginCall<'a, 'a>, Errno> {
+    // SAFETY: by the contract.
+    unsafe { call.cast::<PluginCall<'a, 'a>>().as_mut() }.ok_or(Errno::EFAULT)
+}
+
+/// # Safety
+///
+/// As [`plugin_call_of_mut`].
 unsafe fn call_of_mut<'a>(call: *mut RawCall) -> Result<&'a mut Hypercall<'a>, Errno> {
     // SAFETY: by the contract.
-    unsafe { call.cast::<Hypercall<'a>>().as_mut() }.ok_or(Errno::EFAULT)
+    Ok(unsafe { plugin_call_of_mut(call)? }.call)
+}
+
+/// # Safety
+///
+/// `host` is null, or the table of a plugin that has not been unloaded, or a copy of it.
+unsafe fn data_of<'a>(host: *const HostFunctions) -> Result<&'a HostData, Errno> {
+    // SAFETY: by the contract.
+    let host = unsafe { host.as_ref() }.ok_or(Errno::EFAULT)?;
+    // SAFETY: `HostTable::new` has put it there, and it lives as long as the table.
+    unsafe { host.host_data.cast::<HostData>().as_ref() }.ok_or(Errno::EFAULT)
 }
 
 /// # Safety
@@ -139,9 +192,7 @@ unsafe extern "C" fn log(host: *const HostFunctions, level: u32, text: *const c_
         // SAFETY: null, or so many bytes, by the contract.
         let text = unsafe { bytes_of(text.cast(), length.min(MESSAGE_LIMIT))? };
         // SAFETY: null, or the table that this plugin was given.
-        let host = unsafe { host.as_ref() }.ok_or(Errno::EFAULT)?;
-        // SAFETY: `new` has put it there, and it lives as long as the table.
-        let plugin = unsafe { CStr::from_ptr(host.host_data.cast()) }.to_string_lossy();
+        let plugin = &unsafe { data_of(host)? }.name;
         let text = String::from_utf8_lossy(text);
         match level {
             0 | 1 => tracing::error!(%plugin, "{text}"),
@@ -303,17 +354,94 @@ unsafe extern "C" fn request_panic(call: *mut RawCall, message: *const c_char, l
     });
 }
 
-/// Registers field by field, both ways.
-macro_rules! registers {
-    ($($name:ident)+) => {
-        fn for_plugin(registers: &kvm_regs) -> Registers {
-            Registers { $($name: registers.$name),+ }
-        }
-
-        fn for_kvm(registers: &Registers) -> kvm_regs {
-            kvm_regs { $($name: registers.$name),+ }
-        }
-    };
+unsafe extern "C" fn special_registers(
+    call: *const RawCall,
+    registers: *mut SpecialRegisters,
+) -> i32 {
+    answer(|| {
+        // SAFETY: the plugin's call, by the contract.
+        let call = unsafe { call_of(call)? };
+        // SAFETY: null, or a place for them of the plugin's own.
+        let registers = unsafe { registers.as_mut() }.ok_or(Errno::EFAULT)?;
+        *registers = special_for_plugin(&call.special_registers()?);
+        Ok(0)
+    })
 }
 
-registers!(rax rbx rcx rdx rsi rdi rsp rbp r8 r9 r10 r11 r12 r13 r14 r15 rip rflags);
+unsafe extern "C" fn set_special_registers(
+    call: *mut RawCall,
+    registers: *const SpecialRegisters,
+) -> i32 {
+    answer(|| {
+        // SAFETY: the plugin's call, which nothing else uses meanwhile, by the contract.
+        let call = unsafe { call_of_mut(call)? };
+        // SAFETY: null, or registers of the plugin's own.
+        let registers = unsafe { registers.as_ref() }.ok_or(Errno::EFAULT)?;
+        let mut changed = call.special_registers()?;
+        set_special(&mut changed, registers)?;
+        call.set_special_registers(&changed)?;
+        Ok(0)
+    })
+}
+
+unsafe extern "C" fn inject_interrupt(call: *const RawCall, vcpu: u32, vector: u8) -> i32 {
+    answer(|| {
+        // SAFETY: the plugin's call, by the contract.
+        let call = unsafe { call_of(call)? };
+        let vector = InterruptVector::new(vector).ok_or(Errno::EINVAL)?;
+        call.inject_interrupt(vcpu, vector)?;
+        Ok(0)
+    })
+}
+
+unsafe extern "C" fn defer(call: *mut RawCall, deferred: *mut *mut RawDeferred) -> i32 {
+    answer(|| {
+        // SAFETY: the plugin's call, which nothing else uses meanwhile, by the contract.
+        let PluginCall { call, plugin } = unsafe { plugin_call_of_mut(call)? };
+        if deferred.is_null() {
+            return Err(Errno::EFAULT);
+        }
+        let owed = call.defer_for(Arc::clone(plugin) as _)?;
+        let raw = plugin.host.data.owed.add(owed);
+        // SAFETY: a place for it of the plugin's own, by the contract.
+        unsafe { deferred.write(raw) };
+        Ok(0)
+    })
+}
+
+unsafe extern "C" fn answer_deferred(
+    host: *const HostFunctions,
+    deferred: *mut RawDeferred,
+    result: i64,
+) -> i32 {
+    answer(|| {
+        // SAFETY: null, or the table that this plugin was given.
+        let data = unsafe { data_of(host)? };
+        let plugin = &data.name;
+        let owed = data.owed.take(deferred).inspect_err(|_| {
+            tracing::error!(
+                plugin,
+                "a plugin answered what it has answered, or never deferred"
+            );
+        })?;
+        owed.answer(decode(result).unwrap_or_else(|| {
+            if result != RESULT_PANICKED {
+                tracing::error!(
+                    plugin,
+                    result,
+                    "a plugin answered later what is no result; the guest is answered -EIO"
+                );
+            }
+            Err(Errno::EIO)
+        }));
+        Ok(0)
+    })
+}
+
+unsafe extern "C" fn is_awaited(host: *const HostFunctions, deferred: *const RawDeferred) -> i32 {
+    answer(|| {
+        // SAFETY: null, or the table that this plugin was given.
+        let data = unsafe { data_of(host)? };
+        Ok(data.owed.is_awaited(deferred)?.into())
+    })
+}

@@ -12,12 +12,16 @@
 //! | `library` | the dynamic linker |
 //! | `descriptor` | what the plugin says of itself |
 //! | `host_functions` | what it can ask for |
+//! | `registers` | a vCPU's registers, as KVM and as plugins have them |
+//! | `owed` | the answers that it has put off |
 
 mod descriptor;
 mod elf;
 mod error;
 mod host_functions;
 mod library;
+mod owed;
+mod registers;
 mod sealed;
 
 pub use error::{DescriptorFault, ElfFault, PluginError, PluginFault};
@@ -27,7 +31,7 @@ use crate::table::{Callers, Handler, HypercallTable, TableError};
 use descriptor::{Checked, PluginHandler};
 use hcall_abi::{decode_result, CallError, Errno, HypercallNumber};
 use hcall_plugin::abi::RESULT_PANICKED;
-use host_functions::HostTable;
+use host_functions::{HostTable, PluginCall};
 use library::Library;
 use std::ffi::c_void;
 use std::fmt;
@@ -55,8 +59,9 @@ pub(crate) unsafe fn read_descriptor(
 
 /// A shared object with handlers, loaded.
 ///
-/// It is unloaded when nobody has it any more: no [`Arc`] of it, no handler in a table, and no
-/// vCPU that remembers a handler of it until its next call.
+/// It is unloaded when nobody has it any more: no [`Arc`] of it, no handler in a table, no vCPU
+/// that remembers a handler of it until its next call, and none that waits for an answer which a
+/// handler of it has put off.
 ///
 /// # Examples
 ///
@@ -185,20 +190,22 @@ impl Plugin {
         handlers.find(|handler| handler.number == number)
     }
 
-    fn answer(&self, handler: PluginHandler, call: &mut Hypercall<'_>) -> HypercallResult {
-        let raw = host_functions::raw(call);
+    fn answer(
+        self: &Arc<Self>,
+        handler: PluginHandler,
+        call: &mut Hypercall<'_>,
+    ) -> HypercallResult {
+        let mut call = PluginCall::new(call, self);
         // SAFETY: a handler of this plugin, which is loaded as long as `self` is, with the
         // state that `create` made and a call that nobody else uses until it returns.
-        let answer = unsafe { (handler.call)(self.state, self.host.functions(), raw) };
-        match decode_result(answer) {
-            Ok(payload) => Ok(payload),
-            Err(CallError::Errno(errno)) => Err(errno),
-            Err(CallError::NotHcall) => Err(Errno::ENOSYS),
-            Err(_) if answer == RESULT_PANICKED => {
+        let answer = unsafe { (handler.call)(self.state, self.host.functions(), call.raw()) };
+        match decode(answer) {
+            Some(result) => result,
+            None if answer == RESULT_PANICKED => {
                 // Counted, and answered, as a panic in this program is; it has been reported.
                 std::panic::resume_unwind(Box::new("a plugin's handler panicked"))
             }
-            Err(_) => Err(self.no_result(handler.number, answer)),
+            None => Err(self.no_result(handler.number, answer)),
         }
     }
 
@@ -233,6 +240,16 @@ impl fmt::Debug for Plugin {
             .field("version", &self.version())
             .field("numbers", &self.numbers().collect::<Vec<_>>())
             .finish_non_exhaustive()
+    }
+}
+
+/// What a handler's answer means; `None` if it is no result.
+fn decode(answer: i64) -> Option<HypercallResult> {
+    match decode_result(answer) {
+        Ok(payload) => Some(Ok(payload)),
+        Err(CallError::Errno(errno)) => Some(Err(errno)),
+        Err(CallError::NotHcall) => Some(Err(Errno::ENOSYS)),
+        Err(_) => None,
     }
 }
 
