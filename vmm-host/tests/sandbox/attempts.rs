@@ -3,6 +3,7 @@
 //! that a confined thread must be refused, with arguments that do no harm where it is not.
 
 use libc::{c_long, c_void, syscall};
+use std::ffi::CStr;
 use std::io;
 use std::ptr::{null, null_mut};
 
@@ -49,6 +50,9 @@ pub(crate) fn is_refusal(attempt: &Attempt, error: &io::Error) -> bool {
         _ => false,
     }
 }
+
+/// What an attempt makes where it is let: in the one directory that can be written to everywhere.
+pub(crate) const CREATED: &CStr = c"/tmp/hcall-attempt";
 
 /// The first of [`ATTEMPTS`], which succeed without a sandbox, wherever that is.
 pub(crate) const HARMLESS: usize = 6;
@@ -97,7 +101,7 @@ const fn let_controllers(name: &'static str, make: fn() -> c_long) -> Attempt {
     }
 }
 
-fn open_at(path: &std::ffi::CStr, flags: i32) -> c_long {
+fn open_at(path: &CStr, flags: i32) -> c_long {
     call!(SYS_openat, CWD, path.as_ptr(), flags, 0o600)
 }
 
@@ -122,10 +126,10 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     // From here on: only where they are expected to fail.
     open("open a device", || open_at(c"/dev/null", libc::O_RDWR)),
     open("open an unnamed file", || {
-        open_at(c"/", libc::O_RDWR | libc::O_TMPFILE)
+        open_at(c"/tmp", libc::O_RDWR | libc::O_TMPFILE)
     }),
     open("create a file", || {
-        open_at(c"/hcall-attempt", libc::O_CREAT | libc::O_RDWR)
+        open_at(CREATED, libc::O_CREAT | libc::O_RDWR)
     }),
     refused("open, the old call", || {
         call!(SYS_open, c"/".as_ptr(), libc::O_RDONLY)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is left of the sandbox where the kernel has not all of it.
 
-use crate::attempts::{is_refusal, Attempt, Controllers, ATTEMPTS, HARMLESS};
+use crate::attempts::{is_refusal, Attempt, Controllers, ATTEMPTS, CREATED, HARMLESS};
 use crate::child::{status_of, ROLES};
 use crate::pretend::{Lack, Pretence};
 use crate::refusals::everything_is_refused;
@@ -59,6 +59,9 @@ fn without_landlock_threads_are_refused_all_the_same() {
             });
         }
     }
+    // By the role that is let: who has a role can remove nothing.
+    let created = CREATED.to_str().expect("a constant");
+    std::fs::remove_file(created).expect("it has been let");
 }
 
 #[test]
