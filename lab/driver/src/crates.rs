@@ -2,7 +2,10 @@
 //! The crates that are for crates.io: each is packaged as it would be published, and built
 //! from its package, with the others' packages in the place of what crates.io does not have.
 
-use std::path::PathBuf;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -102,14 +105,15 @@ fn builds(workshop: &Workshop, packages: &[Published]) -> Result<Score> {
     let names = packages
         .iter()
         .flat_map(|package| ["--package", &package.name]);
+    let place = Place::new(&workshop.places.output)?;
     let job = provision::cargo("cargo package", workshop)
         .arguments(["package", "--locked", "--offline", "--allow-dirty"])
         .arguments(["--all-features"])
         .arguments(names)
-        // Of its own, because other stages build the same with other settings.
-        .environment("CARGO_TARGET_DIR", workshop.places.output.join("package"));
+        .environment("CARGO_TARGET_DIR", place.directory());
     let job = together(workshop, job)?;
     let finished = job.run(workshop, &mut Collect::default())?;
+    drop(place);
     let mut score = Score::default();
     if finished.succeeded() {
         score.tally.passed = packages.len();
@@ -117,6 +121,66 @@ fn builds(workshop: &Workshop, packages: &[Published]) -> Result<Score> {
         score.fail("cargo package", finished.failure());
     }
     Ok(score)
+}
+
+/// Where cargo packages and builds. What it has once unpacked, or built, of a package's version
+/// for a registry at this path, it takes for the same ever after: so each run has a path of its
+/// own, and leaves nothing.
+#[derive(Debug)]
+struct Place {
+    parent: PathBuf,
+    run: String,
+}
+
+impl Place {
+    fn new(output: &Path) -> Result<Self> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        let place = Self {
+            parent: output.join("package"),
+            run: now.as_nanos().to_string(),
+        };
+        // What a run has left that was killed.
+        place.clear();
+        Ok(place)
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.parent.join(&self.run)
+    }
+
+    fn clear(&self) {
+        let _ = fs::remove_dir_all(&self.parent);
+        for unpacked in unpacked() {
+            let _ = fs::remove_dir_all(unpacked);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// What cargo has unpacked of registries that have no host, which are those of such runs.
+fn unpacked() -> Vec<PathBuf> {
+    let home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
+    let sources = home.and_then(|home| fs::read_dir(home.join("registry/src")).ok());
+    let sources = sources.into_iter().flatten().flatten();
+    sources
+        .filter(|source| source.file_name().as_encoded_bytes().starts_with(b"-"))
+        .map(|source| source.path())
+        .filter(|source| holds_a_package(source))
+        .collect()
+}
+
+/// Whether it is of this workspace: every other crate that is published needs this one.
+fn holds_a_package(source: &Path) -> bool {
+    let entries = fs::read_dir(source).into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| entry.file_name());
+    names.any(|name| name.as_encoded_bytes().starts_with(b"hcall-abi-"))
 }
 
 /// Older cargos have it as an unstable option only.
