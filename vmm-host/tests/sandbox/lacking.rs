@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is left of the sandbox where the kernel has not all of it.
 
-use crate::attempts::{is_refusal, Attempt, Controllers, ATTEMPTS, CREATED, HARMLESS};
+use crate::attempts::CREATED;
 use crate::child::{status_of, ROLES};
 use crate::pretend::{Lack, Pretence};
-use crate::refusals::everything_is_refused;
+use crate::refusals::{everything_is_refused, harmless_succeed, is_landlocks, paths_are_refused};
 use hcall_vmm::sandbox::{Enclosure, FileAccess, Sandbox, ThreadRole};
 
 fn say(error: impl std::fmt::Display) -> String {
@@ -41,10 +41,6 @@ fn expect_no_new_privileges() -> Result<(), String> {
     }
 }
 
-fn is_landlocks(attempt: &Attempt) -> bool {
-    attempt.controllers == Controllers::RefusedByLandlock
-}
-
 #[test]
 fn without_landlock_threads_are_refused_all_the_same() {
     for lack in [Lack::Landlock, Lack::LandlockAtBoot] {
@@ -77,21 +73,9 @@ fn without_seccomp_paths_are_refused_all_the_same() {
             expect_no_new_privileges()?;
             // It has nothing to do, and nobody must end for that.
             sandbox.confine_thread(ThreadRole::Vcpu).map_err(say)?;
-            for attempt in ATTEMPTS.iter().filter(|attempt| is_landlocks(attempt)) {
-                match attempt.make() {
-                    Err(error) if is_refusal(attempt, &error) => {}
-                    made => return Err(format!("{}: {made:?}", attempt.name)),
-                }
-            }
+            paths_are_refused()?;
             // The pretence is none where the others are refused as well.
-            for attempt in &ATTEMPTS[..HARMLESS] {
-                if !is_landlocks(attempt) {
-                    attempt
-                        .make()
-                        .map_err(|error| format!("{}: {error}", attempt.name))?;
-                }
-            }
-            Ok(())
+            harmless_succeed(|attempt| !is_landlocks(attempt))
         });
     }
 }
@@ -107,12 +91,7 @@ fn without_both_there_are_no_new_privileges() {
             expect(enclosure, said)?;
             sandbox.confine_thread(ThreadRole::Vcpu).map_err(say)?;
             expect_no_new_privileges()?;
-            for attempt in &ATTEMPTS[..HARMLESS] {
-                attempt
-                    .make()
-                    .map_err(|error| format!("{}: {error}", attempt.name))?;
-            }
-            Ok(())
+            harmless_succeed(|_| true)
         },
     );
 }

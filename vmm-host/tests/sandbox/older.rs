@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! An older Landlock: a thread of the same process answers who asks for its version.
 
-use crate::attempts::{is_refusal, Controllers, ATTEMPTS};
 use crate::child::status_of;
 use crate::pretend::{answer, install, load, unless_skip};
+use crate::refusals::paths_are_refused;
 use hcall_vmm::sandbox::{FileAccess, Sandbox};
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -83,15 +83,7 @@ fn enclosed_by(version: Option<i64>) -> Result<(), String> {
     if version.is_some() && enclosure.file_access != FileAccess::Newer {
         return Err(format!("{enclosure:?}"));
     }
-    for attempt in ATTEMPTS {
-        if attempt.controllers != Controllers::RefusedByLandlock {
-            continue;
-        }
-        match attempt.make() {
-            Err(error) if is_refusal(attempt, &error) => {}
-            made => return Err(format!("{}: {made:?}", attempt.name)),
-        }
-    }
+    paths_are_refused()?;
     TcpListener::bind("127.0.0.1:0").map(drop).map_err(say)
 }
 

@@ -104,7 +104,7 @@ impl Samples {
     /// The least that a part took.
     fn part(&self, part: fn(&Parts) -> Duration) -> f64 {
         let samples = self.parts.iter().map(|parts| microseconds(part(parts)));
-        samples.fold(f64::INFINITY, f64::min)
+        least(&samples.collect::<Vec<_>>())
     }
 
     fn outside(&self) -> f64 {
