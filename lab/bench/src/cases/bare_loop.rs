@@ -59,7 +59,7 @@ impl Limits {
         answering: 1.03,
     };
     /// KVM's part alone is 1.021 to 1.023 there, and which pages the kernel gave to a process
-    /// moves ours between 1.027 and 1.031; so what is ours has the narrower limit.
+    /// moves ours between 1.027 and 1.032; so what is ours has the narrower limit.
     const SOFTWARE: Self = Self {
         bare: 1.04,
         answering: 1.015,
